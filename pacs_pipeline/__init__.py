@@ -1,0 +1,1 @@
+"""From hospital PACS to a de-identified research lake, every night."""

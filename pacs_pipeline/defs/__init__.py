@@ -1,0 +1,1 @@
+"""Everything Dagster: assets, checks, schedules, sensors, jobs, resources."""

@@ -1,0 +1,1 @@
+"""The DuckDB warehouse: schema, partition replace, read-only queries."""
