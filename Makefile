@@ -1,0 +1,56 @@
+# The two commands: `make demo` runs the whole chain on embedded defaults, `make test` passes the tests.
+# Both set themselves up from nothing but python3 (3.11, with venv), make and git.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DATA   ?= data/demo
+PYTEST ?= $(BIN)/python -m pytest
+
+export DAGSTER_DISABLE_TELEMETRY := yes
+export GX_ANALYTICS_ENABLED := false
+
+.PHONY: demo dev test lint format lock bench-chain clean help
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed: make PYTHON=python3.11 …")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/.ready ## the whole chain on embedded services and a sample population
+	$(BIN)/pacs-pipeline demo run --data $(DATA)
+
+dev: $(VENV)/.ready ## the Dagster UI with the same embedded services
+	$(BIN)/pacs-pipeline demo dev --data $(DATA)
+
+test: $(VENV)/.ready-dev ## all tests; servers that are missing are skipped with a reason
+	$(PYTEST)
+
+lint: $(VENV)/.ready-dev ## ruff, mypy, import-linter, dg check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.ready-dev ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## resolve the lock files again (needs uv)
+	uv pip compile pyproject.toml --extra demo --group build --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" --quiet -o requirements.lock
+	uv pip compile pyproject.toml --extra demo --group build --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" --quiet -c requirements.lock -o requirements-dev.lock
+
+bench-chain: $(VENV)/.ready-dev ## end to end against the floor of plain tools; see benchmarks/README.md
+	$(BIN)/python -m benchmarks.chain
+
+clean: ## remove the environment and the demo's data
+	rm -rf $(VENV) $(DATA)

@@ -1,0 +1,119 @@
+"""Where the work of a stage runs: a process pool over the cores of this machine.
+
+Stages hand over a function and items and read results as they come; how many workers there are, and that a
+worker may die, is this module's business.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """The worker that had this item died (killed by the kernel, a crash in a C library)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T, R]):
+    """One item with its result."""
+
+    item: T
+    result: R | WorkerLost
+
+
+class Pool:
+    """A process pool with bounded work in flight that survives the death of its workers.
+
+    Workers start with the first item, so work that turns out to be empty costs nothing. ``preload`` names
+    modules that workers inherit instead of importing them again.
+    """
+
+    def __init__(self, workers: int = 0, *, preload: Sequence[str] = ()) -> None:
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(preload))
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def imap(self, function: Callable[[T], R], items: Iterable[T], *, chunk: int = 16) -> Iterator[Done[T, R]]:
+        """Yield every item with its result, in order of completion, ``chunk`` items per task.
+
+        At most two chunks per worker are in flight. When a worker dies, the items it may have had are tried
+        again one by one; an item that kills its worker again comes back as WorkerLost. Exceptions of
+        ``function`` are raised here.
+        """
+        source = iter(items)
+        running: dict[Future[list[R]], list[T]] = {}
+        retry: deque[T] = deque()
+        while True:
+            while len(running) < 2 * self.workers and (batch := list(islice(source, chunk))):
+                try:
+                    running[self._pool().submit(_apply, function, batch)] = batch
+                except BrokenProcessPool:  # it broke while nobody was looking
+                    retry.extend(batch)
+                    break
+            if not running and not retry:
+                return
+            if running:
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    batch = running.pop(future)
+                    try:
+                        results = future.result()
+                    except BrokenProcessPool:
+                        retry.extend(batch)
+                    else:
+                        yield from (Done(item, result) for item, result in zip(batch, results, strict=True))
+            if retry:  # the pool is broken: all that was in flight is lost with it
+                for batch in running.values():
+                    retry.extend(batch)
+                running.clear()
+                self._stop()
+                yield from self._one_by_one(function, retry)
+
+    def _pool(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(self.workers, mp_context=self._context)
+        return self._executor
+
+    def _one_by_one(self, function: Callable[[T], R], items: deque[T]) -> Iterator[Done[T, R]]:
+        """Empty ``items`` through one worker at a time, so that a death names its item."""
+        while items:
+            with ProcessPoolExecutor(1, mp_context=self._context) as executor:
+                while items:
+                    item = items.popleft()
+                    try:
+                        yield Done(item, executor.submit(function, item).result())
+                    except BrokenProcessPool:
+                        yield Done(item, WorkerLost())
+                        break
+
+    def _stop(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None
+
+
+def _apply(function: Callable[[T], R], items: list[T]) -> list[R]:
+    """Run one chunk in a worker."""
+    return [function(item) for item in items]
