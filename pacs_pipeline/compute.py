@@ -10,7 +10,7 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
@@ -56,45 +56,40 @@ class Pool:
         self._stop()
 
     def imap(self, function: Callable[[T], R], items: Iterable[T], *, chunk: int = 16) -> Iterator[Done[T, R]]:
-        """Yield every item with its result, in order of completion, ``chunk`` items per task.
+        """Yield every item with its result, in the order of ``items``, ``chunk`` items per task.
 
         At most two chunks per worker are in flight. When a worker dies, the items it may have had are tried
         again one by one; an item that kills its worker again comes back as WorkerLost. Exceptions of
         ``function`` are raised here.
         """
         source = iter(items)
-        running: dict[Future[list[R]], list[T]] = {}
-        retry: deque[T] = deque()
+        running: deque[tuple[Future[list[R]], list[T]]] = deque()
         while True:
             while len(running) < 2 * self.workers and (batch := list(islice(source, chunk))):
-                try:
-                    running[self._pool().submit(_apply, function, batch)] = batch
-                except BrokenProcessPool:  # it broke while nobody was looking
-                    retry.extend(batch)
-                    break
-            if not running and not retry:
+                running.append((self._submit(function, batch), batch))
+            if not running:
                 return
-            if running:
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    batch = running.pop(future)
-                    try:
-                        results = future.result()
-                    except BrokenProcessPool:
-                        retry.extend(batch)
-                    else:
-                        yield from (Done(item, result) for item, result in zip(batch, results, strict=True))
-            if retry:  # the pool is broken: all that was in flight is lost with it
-                for batch in running.values():
-                    retry.extend(batch)
+            future, batch = running.popleft()
+            try:
+                results = future.result()
+            except BrokenProcessPool:  # all that was in flight is lost with it
+                lost = deque(batch)
+                lost.extend(item for _, other in running for item in other)
                 running.clear()
                 self._stop()
-                yield from self._one_by_one(function, retry)
+                yield from self._one_by_one(function, lost)
+            else:
+                yield from (Done(item, result) for item, result in zip(batch, results, strict=True))
 
-    def _pool(self) -> ProcessPoolExecutor:
+    def _submit(self, function: Callable[[T], R], batch: list[T]) -> Future[list[R]]:
         if self._executor is None:
             self._executor = ProcessPoolExecutor(self.workers, mp_context=self._context)
-        return self._executor
+        try:
+            return self._executor.submit(_apply, function, batch)
+        except BrokenProcessPool as error:  # it broke while nobody was looking
+            future: Future[list[R]] = Future()
+            future.set_exception(error)
+            return future
 
     def _one_by_one(self, function: Callable[[T], R], items: deque[T]) -> Iterator[Done[T, R]]:
         """Empty ``items`` through one worker at a time, so that a death names its item."""

@@ -149,6 +149,8 @@ class Settings(BaseSettings):
     deidentify: DeidentifySettings = DeidentifySettings()
     compute: ComputeSettings = ComputeSettings()
     contracts: Path = Path("data_contracts")
+    automatic: bool = False
+    sensor_interval_seconds: Annotated[int, Field(ge=1, le=86400)] = 60
     secret: SecretStr | None = None
     secret_file: Path | None = None
 

@@ -1,0 +1,172 @@
+"""The chain of assets of a site: each unpacks its partitions, calls one stage and returns what a person wants to see."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import dagster as dg
+
+from pacs_pipeline import storage
+from pacs_pipeline.compute import Pool
+from pacs_pipeline.defs import checks, metadata
+from pacs_pipeline.defs.failures import fail, never_retry
+from pacs_pipeline.defs.partitions import study_dates
+from pacs_pipeline.defs.progress import logged
+from pacs_pipeline.errors import PipelineError
+from pacs_pipeline.pacs import connect, open_retriever
+from pacs_pipeline.records import Partition, VerdictStatus
+from pacs_pipeline.settings import SiteSettings
+from pacs_pipeline.stages.census import take_census
+from pacs_pipeline.stages.deidentify import deidentify as deidentify_stage
+from pacs_pipeline.stages.harvest import harvest
+from pacs_pipeline.stages.project import Project
+from pacs_pipeline.stages.publish import publish as publish_stage
+from pacs_pipeline.stages.reconcile import reconcile
+from pacs_pipeline.stages.validate import validate
+
+T = TypeVar("T")
+
+DATA_ENGINEERING, STEWARDS = "team:data-engineering", "team:data-stewards"
+DUCKDB_WRITER = "duckdb_writer"
+PARTITIONS_PER_RUN = 31
+"""How many days of a backfill share one process: a run per empty day would cost more than the day."""
+
+
+def site_assets(site: SiteSettings) -> list[dg.AssetsDefinition]:
+    """The six assets of ``site``, one partition per study date."""
+    name = site.name
+    asset = partial(
+        dg.asset,
+        key_prefix=name,
+        group_name=name,
+        partitions_def=study_dates(site),
+        backfill_policy=dg.BackfillPolicy.multi_run(PARTITIONS_PER_RUN),
+    )
+
+    @asset(
+        name="census",
+        description="What the PACS says it has of the study date: every study and series with counts. Moves no images.",
+        owners=[DATA_ENGINEERING],
+        kinds={"dicom", "parquet"},
+        tags={"zone": "landing", "phi": "yes"},
+        pool=f"pacs_{name}",
+        metadata=metadata.columns(storage.CENSUS),
+    )
+    def census(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
+        with connect(site) as client:
+            each(context, name, lambda p: take_census(project, p, client), metadata.counts)
+        return dg.MaterializeResult()
+
+    @asset(
+        name="landed",
+        deps=[census],
+        description="The instances as the PACS sent them, complete and with their SHA-256. Holds PHI; never leaves.",
+        owners=[DATA_ENGINEERING],
+        kinds={"dicom", "parquet"},
+        tags={"zone": "landing", "phi": "yes"},
+        pool=f"pacs_{name}",
+        metadata=metadata.columns(storage.HARVEST),
+    )
+    def landed(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
+        with connect(site) as client, open_retriever(site) as retriever:
+            each(context, name, lambda p: harvest(project, p, client, retriever, logged(context, p)), metadata.counts)
+        return dg.MaterializeResult()
+
+    @asset(
+        name="staged",
+        deps=[landed],
+        description="The de-identified instances with their tables; what cannot be proven clean is in quarantine.",
+        owners=[STEWARDS],
+        kinds={"dicom", "parquet"},
+        tags={"zone": "staging", "phi": "not-yet-trusted"},
+        metadata=metadata.columns(storage.INSTANCES),
+    )
+    def staged(
+        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], pool: dg.ResourceParam[Pool]
+    ) -> dg.MaterializeResult[None]:
+        each(
+            context,
+            name,
+            lambda p: deidentify_stage(project, p, pool, logged(context, p)),
+            metadata.deidentified,
+        )
+        return dg.MaterializeResult()
+
+    @asset(
+        name="verdict",
+        deps=[staged, census],
+        description="The judgement of the data contracts on exactly the staged data. Nothing is published without it.",
+        owners=[STEWARDS],
+        kinds={"greatexpectations"},
+        tags={"zone": "staging"},
+        check_specs=checks.contract_specs(name),
+    )
+    def verdict(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
+        judged = each(context, name, lambda p: validate(project, p), metadata.verdict)
+        if any(v.status is not VerdictStatus.PASSED for v in judged.values()):
+            never_retry(context)  # the same data would fail again
+        return dg.MaterializeResult(check_results=checks.contract_results(judged))
+
+    @asset(
+        name="published",
+        deps=[verdict],
+        description="Pixel data in the bucket and rows in DuckDB, both verified. What has no row is not published.",
+        owners=[DATA_ENGINEERING],
+        kinds={"s3", "duckdb"},
+        tags={"zone": "published", "phi": "no"},
+        pool=DUCKDB_WRITER,
+        metadata=metadata.columns(storage.PUBLISHED),
+    )
+    def published(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
+        now = dt.datetime.now(dt.UTC)
+        each(
+            context,
+            name,
+            lambda p: publish_stage(project, p, now=now, progress=logged(context, p)),
+            metadata.counts,
+        )
+        return dg.MaterializeResult()
+
+    @asset(
+        name="books",
+        deps=[census, landed, staged, published],
+        description="Expected = published + excluded + quarantined + unavailable, down to the instance.",
+        owners=[STEWARDS],
+        kinds={"table"},
+        tags={"zone": "state"},
+        check_specs=[checks.books_spec(name)],
+    )
+    def books(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
+        made_up = each(context, name, lambda p: reconcile(project, p), metadata.books)
+        return dg.MaterializeResult(check_results=[checks.books_result(name, made_up)])
+
+    return [census, landed, staged, verdict, published, books]
+
+
+def each(
+    context: dg.AssetExecutionContext,
+    site: str,
+    work: Callable[[Partition], T],
+    describe: Callable[[T], Mapping[str, Any]],
+) -> dict[str, T]:
+    """Do ``work`` for every partition of this run and attach what ``describe`` says to that partition.
+
+    A partition that fails does not keep the others from being done; the run fails at the end, naming all
+    that went wrong. Returns the results by partition key.
+    """
+    results: dict[str, T] = {}
+    errors: dict[str, PipelineError] = {}
+    for key in context.partition_keys:
+        try:
+            results[key] = work(Partition(site, dt.date.fromisoformat(key)))
+        except PipelineError as error:
+            context.log.error(str(error))
+            errors[key] = error
+        else:
+            context.add_asset_metadata(describe(results[key]), partition_key=key)
+    if errors:
+        raise fail(context, errors)
+    return results

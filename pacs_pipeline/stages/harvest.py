@@ -1,0 +1,220 @@
+"""Harvest: bring the instances that are missing into the landing zone, and account for every one that is expected."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pacs_pipeline import storage
+from pacs_pipeline.errors import Quarantine, Transient
+from pacs_pipeline.pacs import PacsClient, Retriever, describe
+from pacs_pipeline.records import (
+    InstanceRef,
+    LandedInstance,
+    Manifest,
+    Partition,
+    RetrievalFailure,
+    SeriesRef,
+    Stage,
+)
+from pacs_pipeline.stages.project import Progress, Project, silent
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+"""How often one run asks for what did not arrive before it is written down as unavailable."""
+
+LANDED, UNAVAILABLE, UNEXPECTED = "landed", "unavailable", "unexpected"
+
+
+def harvest(
+    project: Project, partition: Partition, client: PacsClient, retriever: Retriever, progress: Progress = silent
+) -> Manifest:
+    """Fetch what the census announced and the landing zone does not have yet.
+
+    Nothing is asked of the PACS when the manifest already answers this census in full. An instance the PACS
+    refuses is written down as unavailable with its status; a lost association raises Transient after what
+    arrived has been kept, so that the next run continues.
+    """
+    folder = project.zones.landing.partition(partition)
+    with project.lock(partition):
+        census = project.require(partition, Stage.CENSUS)
+        inputs = {"census": census.digest}
+        previous = project.manifest(partition, Stage.HARVEST)
+        known = _known(project, folder, previous)
+        if previous is not None and _complete(previous, inputs, known):
+            return previous
+        project.verify_tables(census)
+        landing = _Landing(folder / "instances", known)
+        listings = [
+            (series, client.find_instances(series))
+            for series in _series(storage.read_rows(folder / "census.parquet"))
+        ]
+        total = sum(len(expected) for _, expected in listings)
+        done = 0
+        progress("instances landed", done, total)
+        for series, expected in listings:
+            landing.fetch(retriever, series, expected, partition)
+            done += len(expected)
+            progress("instances landed", done, total)
+        rows = sorted(landing.rows(listings), key=lambda row: (row["SOPInstanceUID"], row["status"]))
+        table = project.write_table(folder / "harvest.parquet", rows, storage.HARVEST)
+        log.info("%s: fetched %d instances, already had %d", partition, landing.fetched, landing.reused)
+        status = Counter(row["status"] for row in rows)
+        return project.commit(
+            Manifest(
+                stage=Stage.HARVEST,
+                partition=partition,
+                inputs=inputs,
+                tables={"harvest": table},
+                counts={
+                    "expected": status[LANDED] + status[UNAVAILABLE],
+                    **{name: status[name] for name in (LANDED, UNAVAILABLE, UNEXPECTED)},
+                    "bytes": sum(row["size"] for row in rows),
+                },
+            )
+        )
+
+
+@dataclass
+class _Landing:
+    """The landing folder of one partition while it is being filled."""
+
+    root: Path
+    known: Mapping[str, LandedInstance]
+    have: dict[str, LandedInstance] = field(default_factory=dict)
+    failures: dict[str, RetrievalFailure] = field(default_factory=dict)
+    unexpected: dict[str, InstanceRef] = field(default_factory=dict)
+    fetched: int = 0
+    reused: int = 0
+
+    def fetch(
+        self, retriever: Retriever, series: SeriesRef, expected: tuple[InstanceRef, ...], partition: Partition
+    ) -> None:
+        into = self.root / series.SeriesInstanceUID
+        into.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._reuse(into, expected)
+        lost = None
+        for _ in range(ATTEMPTS):
+            missing = {ref.SOPInstanceUID for ref in expected} - self.have.keys()
+            if not missing:
+                return
+            report = retriever.retrieve(series, expected, missing, into)
+            for landed in report.landed:
+                self.have[landed.SOPInstanceUID] = landed
+                self.failures.pop(landed.SOPInstanceUID, None)
+            self.fetched += len(report.landed)
+            lost = next((f for f in report.failures if not f.SOPInstanceUID and f.status is None), None)
+            self.failures.update({f.SOPInstanceUID: f for f in report.failures if f.SOPInstanceUID in missing})
+            self.unexpected.update({ref.SOPInstanceUID: ref for ref in report.unexpected})
+        if lost is not None and {ref.SOPInstanceUID for ref in expected} - self.have.keys():
+            raise Transient(
+                f"{partition}: the PACS broke off {ATTEMPTS} times while sending a series ({lost.message})",
+                fix="what arrived is kept; run the partition again when the PACS is back",
+            )
+
+    def _reuse(self, into: Path, expected: Iterable[InstanceRef]) -> None:
+        """Take what an earlier run left under its final name, without asking the PACS."""
+        for ref in expected:
+            path = into / f"{ref.SOPInstanceUID}.dcm"
+            known = self.known.get(ref.SOPInstanceUID)
+            if known is not None:
+                self.have[ref.SOPInstanceUID] = known
+                self.reused += 1
+            elif path.exists():  # landed by a run that was killed before it wrote its table
+                try:
+                    self.have[ref.SOPInstanceUID] = describe(path)
+                    self.reused += 1
+                except Quarantine:
+                    path.unlink()
+
+    def rows(self, listings: Iterable[tuple[SeriesRef, tuple[InstanceRef, ...]]]) -> Iterator[dict[str, Any]]:
+        asked = set()
+        for series, expected in listings:
+            for ref in expected:
+                if ref.SOPInstanceUID in asked:  # listed twice by the PACS: one instance, one row
+                    continue
+                asked.add(ref.SOPInstanceUID)
+                landed = self.have.get(ref.SOPInstanceUID)
+                yield self._landed(landed) if landed else self._unavailable(series, ref)
+        for ref in self.unexpected.values():
+            if ref.SOPInstanceUID not in asked:
+                yield _row(ref, UNEXPECTED, "sent without being asked for; not kept")
+
+    def _landed(self, landed: LandedInstance) -> dict[str, Any]:
+        ref = InstanceRef(
+            landed.StudyInstanceUID, landed.SeriesInstanceUID, landed.SOPInstanceUID, landed.SOPClassUID
+        )
+        return _row(ref, LANDED, "") | {
+            "TransferSyntaxUID": landed.TransferSyntaxUID,
+            "path": landed.path.relative_to(self.root.parent).as_posix(),
+            "size": landed.size,
+            "sha256": landed.sha256,
+        }
+
+    def _unavailable(self, series: SeriesRef, ref: InstanceRef) -> dict[str, Any]:
+        failure = self.failures.get(ref.SOPInstanceUID)
+        detail = failure.message if failure else "the PACS listed it and did not send it"
+        if failure and failure.status is not None:
+            detail = f"{detail} (0x{failure.status:04X})"
+        return _row(ref, UNAVAILABLE, detail)
+
+
+def _row(ref: InstanceRef, status: str, detail: str) -> dict[str, Any]:
+    return {
+        "StudyInstanceUID": ref.StudyInstanceUID,
+        "SeriesInstanceUID": ref.SeriesInstanceUID,
+        "SOPInstanceUID": ref.SOPInstanceUID,
+        "SOPClassUID": ref.SOPClassUID,
+        "TransferSyntaxUID": "",
+        "status": status,
+        "detail": detail,
+        "path": "",
+        "size": 0,
+        "sha256": "",
+    }
+
+
+def _series(rows: Iterable[Mapping[str, Any]]) -> Iterator[SeriesRef]:
+    for row in rows:
+        yield SeriesRef(
+            StudyInstanceUID=row["StudyInstanceUID"],
+            SeriesInstanceUID=row["SeriesInstanceUID"],
+            Modality=row["Modality"],
+            NumberOfSeriesRelatedInstances=row["NumberOfSeriesRelatedInstances"],
+        )
+
+
+def _known(project: Project, folder: Path, previous: Manifest | None) -> dict[str, LandedInstance]:
+    """The instances the last harvest recorded and that still lie there with their size."""
+    if previous is None:
+        return {}
+    project.verify_tables(previous)
+    known = {}
+    for row in storage.read_rows(folder / "harvest.parquet"):
+        path = folder / row["path"]
+        if row["status"] == LANDED and path.is_file() and path.stat().st_size == row["size"]:
+            known[row["SOPInstanceUID"]] = LandedInstance(
+                StudyInstanceUID=row["StudyInstanceUID"],
+                SeriesInstanceUID=row["SeriesInstanceUID"],
+                SOPInstanceUID=row["SOPInstanceUID"],
+                SOPClassUID=row["SOPClassUID"],
+                TransferSyntaxUID=row["TransferSyntaxUID"],
+                path=path,
+                size=row["size"],
+                sha256=row["sha256"],
+            )
+    return known
+
+
+def _complete(previous: Manifest, inputs: Mapping[str, str], known: Mapping[str, LandedInstance]) -> bool:
+    """Whether the stored harvest answers this census in full and its files are still there."""
+    return (
+        dict(previous.inputs) == dict(inputs)
+        and not previous.counts.get(UNAVAILABLE, 0)
+        and len(known) == previous.counts.get(LANDED, 0)
+    )

@@ -1,0 +1,114 @@
+"""What every stage of a project needs at hand: settings, zones, keys, profile and contracts, loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pacs_pipeline import contracts, deidentify, storage
+from pacs_pipeline.errors import Permanent
+from pacs_pipeline.records import Manifest, Partition, Stage, TableRef
+from pacs_pipeline.settings import Settings
+from pacs_pipeline.stages.staleness import Fingerprints
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being counted, how many are done and how many there are."""
+
+
+LOCK_WAIT_SECONDS = 60.0
+"""How long a stage waits for another run of the same partition before it gives up for now."""
+
+
+def silent(_what: str, _done: int, _total: int) -> None:
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """One configured project.
+
+    Built from settings alone; nothing is read until it is asked for. Errors in the profile, the contracts or
+    the secret surface as SettingsError when first used.
+    """
+
+    settings: Settings
+
+    @cached_property
+    def zones(self) -> storage.Zones:
+        """The local zones, created owner-only."""
+        return storage.Zones(self.settings.zones.root)
+
+    @cached_property
+    def keys(self) -> deidentify.Keys:
+        """One key per purpose, derived from the project secret."""
+        return deidentify.Keys.derive(
+            self.settings.project_secret(),
+            self.settings.project,
+            max_date_shift_days=self.settings.deidentify.max_date_shift_days,
+        )
+
+    @cached_property
+    def profile(self) -> deidentify.Profile:
+        """The de-identification profile in force."""
+        return deidentify.load_profile(self.settings.deidentify.profile, self.settings.deidentify.extra_recipe)
+
+    @cached_property
+    def contracts(self) -> tuple[contracts.Contract, ...]:
+        """The data contracts in force."""
+        return contracts.load_contracts(self.settings.contracts)
+
+    @cached_property
+    def bucket(self) -> storage.Bucket:
+        """The research bucket."""
+        return storage.Bucket(self.settings.bucket)
+
+    @cached_property
+    def fingerprints(self) -> Fingerprints:
+        """What a manifest must have been made with to be current."""
+        return Fingerprints(
+            profile=self.profile.fingerprint,
+            contracts=contracts.fingerprint(self.contracts),
+            code=deidentify.CODE_VERSION,
+            keys=self.keys.fingerprint,
+        )
+
+    def partition_id(self, partition: Partition) -> str:
+        """The opaque name of a partition in the warehouse: the original study date never leaves."""
+        return self.keys.hash(f"partition/{partition.site}/{partition.key}")
+
+    def lock(self, partition: Partition) -> AbstractContextManager[None]:
+        """Hold the partition for one stage; raises Busy when another run keeps it for too long."""
+        return storage.partition_lock(self.zones.state.root, partition, wait_seconds=LOCK_WAIT_SECONDS)
+
+    def write_table(self, path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> TableRef:
+        """Write one table of a manifest; its reference is relative to the root of the zones."""
+        return storage.write_table(path, rows, schema, below=self.zones.root)
+
+    def verify_tables(self, manifest: Manifest) -> None:
+        """Check that the tables of a manifest are as they were committed; raises Permanent."""
+        storage.verify_tables(self.zones.root, manifest)
+
+    def commit(self, manifest: Manifest) -> Manifest:
+        """Store the manifest: from here on its stage has happened."""
+        storage.write_manifest(self.zones.state.make_partition(manifest.partition), manifest)
+        return manifest
+
+    def manifest(self, partition: Partition, stage: Stage) -> Manifest | None:
+        """The stored manifest of a stage, or None when the stage has not been done."""
+        return storage.read_manifest(self.zones.state.partition(partition), stage)
+
+    def require(self, partition: Partition, stage: Stage) -> Manifest:
+        """The stored manifest of a stage; raises Permanent when the stage has not been done."""
+        manifest = self.manifest(partition, stage)
+        if manifest is None:
+            raise Permanent(
+                f"{partition}: there is no {stage.value} manifest",
+                fix=f"materialise {partition.site}/{stage.value} for {partition.key} first",
+            )
+        return manifest
