@@ -1,0 +1,126 @@
+"""Files that are there completely or not at all: temporary name, flush, fsync, rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from pacs_pipeline.errors import Permanent, PipelineError, Transient
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+_TEMPORARY_PREFIX = ".tmp-"
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FAULTS_OF_THE_MOMENT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.EINTR, errno.EAGAIN}
+
+
+def make_folder(folder: Path) -> Path:
+    """Create ``folder`` and its missing parents, each readable by the owner only; return it."""
+    missing = []
+    current = folder
+    while not current.exists():
+        missing.append(current)
+        current = current.parent
+    with _disk_errors(folder):
+        for path in reversed(missing):
+            try:
+                path.mkdir(mode=FOLDER_MODE)
+            except FileExistsError:
+                continue  # another worker was faster
+            path.chmod(FOLDER_MODE)  # mkdir's mode went through the umask
+            _sync_folder(path.parent)
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    return folder
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a new ``path``: the yielded file takes that name only when the block ends without an exception.
+
+    The folder is created when missing, the file is readable by the owner only. Raises Transient when the
+    disk is full and Permanent when the place cannot be written.
+    """
+    make_folder(path.parent)
+    temporary = path.parent / f"{_TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    with _disk_errors(path):
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, FILE_MODE)
+                yield file
+                file.flush()
+                os.fsync(descriptor)
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Put ``content`` at ``path`` atomically; errors as in :func:`replacing`."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Put ``value`` at ``path`` as JSON that people can read and compare; errors as in :func:`replacing`."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True)
+    write_bytes(path, text.encode("ascii") + b"\n")
+
+
+def remove_stale(folder: Path) -> int:
+    """Delete what killed writers left in ``folder`` and below; return how many files that were.
+
+    Call it with the lock of the partition held: a temporary file of a living writer looks the same.
+    """
+    removed = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(_TEMPORARY_PREFIX):
+                (Path(parent) / name).unlink(missing_ok=True)
+                removed += 1
+    return removed
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content in hex, read in pieces; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def disk_error(error: OSError, path: Path) -> PipelineError:
+    """``error`` at ``path`` in the project's terms: Transient when waiting can help, else Permanent."""
+    what = f"{path} cannot be written ({error.strerror or type(error).__name__})"
+    if error.errno in _FULL:
+        return Transient(what, fix="free space on that file system or raise the quota, then run again")
+    if error.errno in _FAULTS_OF_THE_MOMENT:
+        return Transient(what, fix="run again; if it stays, look at the disk and the limits of this machine")
+    return Permanent(what, fix="let this user write there, or name another folder in pacs_pipeline.yaml")
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and Path(os.fsdecode(error.filename)).parent not in path.parents:
+            raise  # a file elsewhere that the caller was reading from
+        raise disk_error(error, path) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

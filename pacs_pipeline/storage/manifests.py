@@ -1,0 +1,197 @@
+"""Manifests and verdicts as JSON files: the commit points of the stages, and the quick look over all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pacs_pipeline.errors import Permanent
+from pacs_pipeline.records import (
+    ContractResult,
+    Manifest,
+    Partition,
+    RuleResult,
+    Severity,
+    Stage,
+    TableRef,
+    Verdict,
+    VerdictStatus,
+    fingerprint,
+)
+from pacs_pipeline.storage.atomic import file_sha256, write_json
+
+_VERDICT = "verdict.json"
+_DIGEST = "digest"
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace ``<folder>/<stage>.json`` atomically: from here on the stage has happened."""
+    write_json(folder / _manifest_name(manifest.stage), {**manifest.to_json(), _DIGEST: manifest.digest})
+
+
+def read_manifest(folder: Path, stage: Stage) -> Manifest | None:
+    """The manifest of ``stage`` in the partition's ``folder``, or None when the stage has not happened.
+
+    Raises Permanent when there is a file that is not what was written: it is never taken for absent.
+    """
+    path = folder / _manifest_name(stage)
+    content = _read(path, stage.value)
+    if content is None:
+        return None
+    return _manifest(content, stage, path)
+
+
+def remove_manifest(folder: Path, stage: Stage) -> None:
+    """Undo the commit of ``stage``; nothing happens when there is none."""
+    (folder / _manifest_name(stage)).unlink(missing_ok=True)
+
+
+def write_verdict(folder: Path, verdict: Verdict) -> None:
+    """Replace ``<folder>/verdict.json`` atomically."""
+    plain = dataclasses.asdict(verdict)
+    write_json(folder / _VERDICT, {**plain, _DIGEST: fingerprint(plain)})
+
+
+def read_verdict(folder: Path) -> Verdict | None:
+    """The stored verdict or None; raises Permanent when the file is not what was written.
+
+    It says nothing of whether the verdict is about the present manifest: compare ``manifest_digest``.
+    """
+    path = folder / _VERDICT
+    content = _read(path, "verdict")
+    if content is None:
+        return None
+    try:
+        return Verdict(
+            manifest_digest=content["manifest_digest"],
+            contracts_fingerprint=content["contracts_fingerprint"],
+            results=tuple(_contract_result(result) for result in content["results"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, "verdict") from error
+
+
+def verify_tables(folder: Path, manifest: Manifest) -> None:
+    """Check that every table of ``manifest`` lies in ``folder`` byte for byte as it was committed.
+
+    Raises Permanent naming the partition, the stage and the table.
+    """
+    for name, table in manifest.tables.items():
+        what = f"table '{name}' of {manifest.partition} ({manifest.stage})"
+        relative = Path(table.path)
+        if relative.is_absolute() or ".." in relative.parts:
+            raise Permanent(f"{what} lies outside its zone", fix=_run_again(manifest.stage))
+        try:
+            actual = file_sha256(folder / relative)
+        except OSError as error:
+            raise Permanent(f"{what} cannot be read ({error.strerror})", fix=_run_again(manifest.stage)) from error
+        if actual != table.sha256:
+            raise Permanent(f"{what} was changed after it was committed", fix=_run_again(manifest.stage))
+
+
+def scan(
+    root: Path,
+    *,
+    stage: Stage | None = None,
+    site: str | None = None,
+    on_damaged: Callable[[Permanent], None] | None = None,
+) -> Iterator[Manifest]:
+    """All manifests below the zone ``root`` in the order of site, date and stage; one small file each.
+
+    A damaged one goes to ``on_damaged``, so that one bad file does not hide all other partitions from the
+    staleness sensor; without ``on_damaged`` it is raised.
+    """
+    stages = (stage,) if stage else tuple(Stage)
+    for site_folder in _folders(root, "site="):
+        if site is not None and site_folder.name != f"site={site}":
+            continue
+        for folder in _folders(site_folder, "study_date="):
+            for each in stages:
+                try:
+                    manifest = read_manifest(folder, each)
+                except Permanent as error:
+                    if on_damaged is None:
+                        raise
+                    on_damaged(error)
+                    continue
+                if manifest is not None:
+                    yield manifest
+
+
+def _folders(parent: Path, prefix: str) -> list[Path]:
+    try:
+        with os.scandir(parent) as entries:
+            return [
+                Path(entry.path) for entry in sorted(entries, key=lambda e: e.name) if entry.name.startswith(prefix)
+            ]
+    except FileNotFoundError:
+        return []
+
+
+def _manifest_name(stage: Stage) -> str:
+    return f"{stage.value}.json"
+
+
+def _read(path: Path, what: str) -> dict[str, Any] | None:
+    """The verified content of ``path`` without its digest, None when there is no file."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Permanent(
+            f"the {what} record {path} cannot be read ({error.strerror})", fix="let this user read it"
+        ) from error
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise _damaged(path, what) from error
+    if not isinstance(content, dict) or content.pop(_DIGEST, None) != fingerprint(content):
+        raise _damaged(path, what)
+    return content
+
+
+def _damaged(path: Path, what: str) -> Permanent:
+    where = f"{path.parent.parent.name}/{path.parent.name}"
+    return Permanent(
+        f"the {what} record of {where} is damaged or was changed by hand",
+        fix=f"restore {path} from a backup, or delete it and run the partition again from that stage",
+    )
+
+
+def _run_again(stage: Stage) -> str:
+    return f"run the partition again from stage {stage}"
+
+
+def _manifest(content: dict[str, Any], stage: Stage, path: Path) -> Manifest:
+    try:
+        manifest = Manifest(
+            stage=Stage(content["stage"]),
+            partition=Partition(content["site"], dt.date.fromisoformat(content["study_date"])),
+            inputs=dict(content["inputs"]),
+            tables={name: TableRef(**table) for name, table in content["tables"].items()},
+            counts=dict(content["counts"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path, stage.value) from error
+    # a whole, valid file of another partition or stage, copied here, is as wrong as a broken one
+    if manifest.stage is not stage or not str(path.parent).endswith(f"/{manifest.partition.folder}"):
+        raise _damaged(path, stage.value)
+    return manifest
+
+
+def _contract_result(plain: dict[str, Any]) -> ContractResult:
+    return ContractResult(
+        contract=plain["contract"],
+        version=plain["version"],
+        status=VerdictStatus(plain["status"]),
+        rules=tuple(
+            RuleResult(**{**rule, "severity": Severity(rule["severity"]), "status": VerdictStatus(rule["status"])})
+            for rule in plain["rules"]
+        ),
+    )
