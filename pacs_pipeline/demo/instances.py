@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from collections.abc import Iterator
 from random import Random
 
-from pydicom import DataElement
+from pydicom import DataElement, dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
@@ -45,6 +47,8 @@ def instances(series: Series) -> Iterator[tuple[Dataset, list[str]]]:
     if series.kind.template == "pdf":
         _enclose_letter(ds, study)
     origin, step = _geometry(ds)
+    _number(ds, series, 1)
+    ds = _encoded(ds)
     pixels = ds.get("PixelData")
     for number in range(1, series.length + 1):
         _number(ds, series, number)
@@ -229,6 +233,14 @@ def _number(ds: Dataset, series: Series, number: int) -> None:
     meta.ImplementationClassUID = UID(_IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = _IMPLEMENTATION_VERSION_NAME
     ds.file_meta = meta
+
+
+def _encoded(ds: Dataset) -> Dataset:
+    """The same data set with every element in its encoded form, so that writing it again and again only copies them."""
+    buffer = io.BytesIO()
+    dcmwrite(buffer, ds, enforce_file_format=True)
+    buffer.seek(0)
+    return dcmread(buffer)
 
 
 def _screen_text(ds: Dataset, study: Study, number: int, pixels: bytes) -> list[str]:

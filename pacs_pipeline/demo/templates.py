@@ -78,7 +78,7 @@ def _load(name: str) -> Dataset:
     return ds
 
 
-def _decode_and_fold(ds: Dataset, element: pydicom.DataElement) -> None:
+def _decode_and_fold(_: Dataset, element: pydicom.DataElement) -> None:
     """Reduce the donor's own text to ASCII, which every character set of the population can encode."""
     if element.VR in _TEXT_VRS and element.value and not element.is_empty:
         values = element.value if element.VM > 1 else [element.value]
