@@ -7,12 +7,12 @@ Secrets come only from the environment or from files it names.
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import os
 import re
 import zoneinfo
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -63,7 +63,6 @@ class SiteSettings(_Section):
     lookback_days: Annotated[int, Field(ge=1, le=366)] = 7
     schedule: str = "0 1 * * *"
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    associations: Annotated[int, Field(ge=1, le=8)] = 1
 
     @field_validator("timezone")
     @classmethod
@@ -77,7 +76,7 @@ class SiteSettings(_Section):
     @field_validator("schedule")
     @classmethod
     def _five_fields(cls, value: str) -> str:
-        if len(value.split()) != 5:
+        if not re.fullmatch(r"\s*([\w*/,-]+\s+){4}[\w*/,-]+\s*", value):
             raise ValueError("a cron line has five fields, e.g. '0 1 * * *'")
         return value
 
@@ -155,7 +154,7 @@ class Settings(BaseSettings):
     secret_file: Path | None = None
 
     @classmethod
-    def settings_customise_sources(
+    def settings_customise_sources(  # noqa: D102 - see pydantic-settings
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
@@ -163,8 +162,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over the file, which arrives as keyword arguments."""
-        return env_settings, init_settings
+        return env_settings, init_settings  # the file arrives as keyword arguments
 
     @field_validator("sites")
     @classmethod
@@ -239,12 +237,11 @@ def settings_from_text(text: str, path: Path) -> Settings:
         raise SettingsError(f"{path} is not valid YAML: {_one_line(error)}", fix="mend that line") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{path} holds no settings", fix="copy pacs_pipeline.example.yaml and edit it")
-    for key in ("secret",):
-        if key in content:
-            raise SettingsError(
-                f"{path}: key '{key}' must not be in the file",
-                fix=f"set {SECRET_VARIABLE} or {SECRET_FILE_VARIABLE} in the environment",
-            )
+    if "secret" in content:
+        raise SettingsError(
+            f"{path}: key 'secret' must not be in the file",
+            fix=f"set {SECRET_VARIABLE} or {SECRET_FILE_VARIABLE} in the environment",
+        )
     _check_environment()
     try:
         settings = Settings(**content)
@@ -254,7 +251,12 @@ def settings_from_text(text: str, path: Path) -> Settings:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """A YAML loader for which a repeated key is an error, not a silent overwrite."""
+    """A YAML loader for which a repeated key is an error, not a silent overwrite, and a date is just text."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -278,10 +280,13 @@ def _check_environment() -> None:
                 raise SettingsError(f"the environment variable {name} is no setting", fix=hint)
 
 
+_SectionT = TypeVar("_SectionT", bound=BaseModel)
+
+
 def _anchor(settings: Settings, folder: Path) -> Settings:
     """Make the paths of the file absolute, relative to the file's folder."""
 
-    def anchored(section: BaseModel) -> BaseModel:
+    def anchored(section: _SectionT) -> _SectionT:
         changes: dict[str, Any] = {}
         for name in type(section).model_fields:
             value = getattr(section, name)
@@ -291,15 +296,16 @@ def _anchor(settings: Settings, folder: Path) -> Settings:
                 changes[name] = anchored(value)
         return section.model_copy(update=changes)
 
-    result = anchored(settings)
-    assert isinstance(result, Settings)
-    return result
+    return anchored(settings)
 
 
 def _explain(error: ValidationError) -> str:
     """The first problem in words, with the full key and, for a typo, the nearest known key."""
     parts = []
-    for problem in error.errors(include_url=False, include_input=False):
+    problems = error.errors(include_url=False, include_input=False)
+    for problem in problems:
+        if problem["type"] == "too_short" and any(p["loc"][:1] == problem["loc"][:1] for p in problems if p != problem):
+            continue  # pydantic counts only the valid items; what is wrong with the others is said already
         key = re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in problem["loc"]))
         if problem["type"] == "extra_forbidden":
             close = _closest(str(problem["loc"][-1]), _known_keys(problem["loc"]))
@@ -334,8 +340,6 @@ def _model_in(annotation: Any) -> Any:
 
 
 def _closest(word: str, known: list[str]) -> str | None:
-    import difflib
-
     return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.6)), None)
 
 
@@ -343,5 +347,3 @@ def _one_line(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or "cannot be parsed"
     return f"line {mark.line + 1}: {problem}" if mark is not None else str(problem)
-
-

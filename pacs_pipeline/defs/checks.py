@@ -70,15 +70,11 @@ def _contract_check(name: str) -> str:
 
 
 def _contract_result(name: str, verdicts: Mapping[str, Verdict]) -> dg.AssetCheckResult:
-    judged = {
-        key: next((r for r in verdict.results if r.contract == name), None) for key, verdict in verdicts.items()
-    }
+    judged = {key: next((r for r in verdict.results if r.contract == name), None) for key, verdict in verdicts.items()}
     bad = {key: r for key, r in judged.items() if r is None or r.status is not VerdictStatus.PASSED}
     lines = [f"{key}: {_failing(r)}" for key, r in sorted(bad.items())]
     could_not_run = any(r is None or r.status is VerdictStatus.COULD_NOT_RUN for r in bad.values())
-    warnings = sum(
-        rule.severity is Severity.WARNING for r in judged.values() if r is not None for rule in r.failing
-    )
+    warnings = sum(rule.severity is Severity.WARNING for r in judged.values() if r is not None for rule in r.failing)
     return dg.AssetCheckResult(
         check_name=_contract_check(name),
         passed=not bad,

@@ -82,9 +82,7 @@ def _request(stale: Stale, job: str, today: dt.date) -> dg.RunRequest:
     )
 
 
-def staleness_sensor(
-    settings: Settings, chains: Mapping[str, dg.UnresolvedAssetJobDefinition]
-) -> dg.SensorDefinition:
+def staleness_sensor(settings: Settings, chains: Mapping[str, dg.UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
     """The one sensor of the project, over all sites."""
 
     @dg.sensor(
@@ -99,9 +97,7 @@ def staleness_sensor(
     ) -> dg.SensorResult | dg.SkipReason:
         damaged: list[PipelineError] = []
         states = [
-            state
-            for state in partition_states(project, on_damaged=damaged.append)
-            if state.partition.site in chains
+            state for state in partition_states(project, on_damaged=damaged.append) if state.partition.site in chains
         ]
         for error in damaged:
             context.log.error(str(error))
@@ -125,7 +121,5 @@ def _unfinished(instance: dg.DagsterInstance, sites: Mapping[str, str]) -> set[t
     """The (site, partition key) pairs that a run is working on or waits for."""
     runs = instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
     return {
-        (sites[run.job_name], key)
-        for run in runs
-        if run.job_name in sites and (key := run.tags.get(PARTITION_TAG))
+        (sites[run.job_name], key) for run in runs if run.job_name in sites and (key := run.tags.get(PARTITION_TAG))
     }

@@ -1,16 +1,15 @@
-"""The whole way of one partition, for callers without Dagster: the same stages in the same order."""
+"""The whole way of the partitions of a site, for callers without Dagster: the same stages in the same order."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pacs_pipeline.compute import Pool
-from pacs_pipeline.pacs import PacsClient, Retriever, connect
-from pacs_pipeline.records import Books, Partition, Verdict, VerdictStatus
-from pacs_pipeline.settings import SiteSettings
+from pacs_pipeline.errors import PipelineError
+from pacs_pipeline.pacs import PacsClient, Retriever, connect, open_retriever
+from pacs_pipeline.records import Books, Partition, Stage, Verdict, VerdictStatus
 from pacs_pipeline.stages.census import take_census
 from pacs_pipeline.stages.deidentify import PRELOAD, deidentify
 from pacs_pipeline.stages.harvest import harvest
@@ -22,11 +21,20 @@ from pacs_pipeline.stages.validate import validate
 
 @dataclass(frozen=True, slots=True)
 class ChainResult:
-    """What one partition came to."""
+    """What one partition came to: its verdict and books, or the error that stopped it.
+
+    A day on which the PACS has nothing and never had has neither verdict nor error, and books of zeros.
+    """
 
     partition: Partition
-    verdict: Verdict | None  # None for a day on which the PACS has nothing and never had
-    books: Books
+    verdict: Verdict | None = None
+    books: Books | None = None
+    error: PipelineError | None = None
+
+    @property
+    def green(self) -> bool:
+        """Whether nothing is left to do or to look at."""
+        return self.error is None and self.books is not None and self.books.closed
 
 
 def open_pool(project: Project) -> Pool:
@@ -34,19 +42,43 @@ def open_pool(project: Project) -> Pool:
     return Pool(project.settings.compute.workers, preload=PRELOAD)
 
 
-def run_partition(
+def run_chain(
+    project: Project,
+    site: str,
+    dates: Iterable[dt.date],
+    *,
+    now: Callable[[], dt.datetime],
+    progress: Callable[[Partition], Progress] = lambda _partition: silent,
+) -> Iterator[ChainResult]:
+    """Take partitions of ``site`` from the PACS to their books, one after the other.
+
+    A partition that fails does not keep the next from being done; its error is in its result.
+    """
+    settings = project.settings.site(site)
+    with open_pool(project) as pool, connect(settings) as client, open_retriever(settings) as retriever:
+        for date in dates:
+            partition = Partition(site, date)
+            try:
+                yield _run(project, partition, client, retriever, pool, now, progress(partition))
+            except PipelineError as error:
+                yield ChainResult(partition, error=error)
+
+
+def _run(
     project: Project,
     partition: Partition,
-    *,
+    client: PacsClient,
+    retriever: Retriever,
     pool: Pool,
     now: Callable[[], dt.datetime],
-    progress: Progress = silent,
+    progress: Progress,
 ) -> ChainResult:
-    """Take one partition from the PACS to its books; raises PipelineError as the stages do.
-
-    A failed verdict does not raise: the partition is withheld and its books stay open.
-    """
-    site = project.settings.site(partition.site)
-    with connect(site) as client:
-        census = take_census(project, partition, client)
-        ...
+    census = take_census(project, partition, client)
+    if not census.counts["series"] and project.manifest(partition, Stage.HARVEST) is None:
+        return ChainResult(partition, books=Books(partition, 0, 0, 0, 0, 0))
+    harvest(project, partition, client, retriever, progress)
+    deidentify(project, partition, pool, progress)
+    verdict = validate(project, partition)
+    if verdict.status is VerdictStatus.PASSED:
+        publish(project, partition, now=now(), progress=progress)
+    return ChainResult(partition, verdict, reconcile(project, partition))

@@ -81,9 +81,7 @@ def _staged(project: Project, staging: Path, manifest: Manifest) -> bool:
     """Whether the files the manifest speaks of are still there with their sizes."""
     project.verify_tables(manifest)
     rows = storage.read_rows(staging / "instances.parquet", ["path", "size"])
-    return all(
-        (path := staging / row["path"]).is_file() and path.stat().st_size == row["size"] for row in rows
-    )
+    return all((path := staging / row["path"]).is_file() and path.stat().st_size == row["size"] for row in rows)
 
 
 def _remove_leftovers(folder: Path, wanted: set[Path]) -> None:

@@ -51,8 +51,7 @@ def harvest(
         project.verify_tables(census)
         landing = _Landing(folder / "instances", known)
         listings = [
-            (series, client.find_instances(series))
-            for series in _series(storage.read_rows(folder / "census.parquet"))
+            (series, client.find_instances(series)) for series in _series(storage.read_rows(folder / "census.parquet"))
         ]
         total = sum(len(expected) for _, expected in listings)
         done = 0
@@ -146,9 +145,7 @@ class _Landing:
                 yield _row(ref, UNEXPECTED, "sent without being asked for; not kept")
 
     def _landed(self, landed: LandedInstance) -> dict[str, Any]:
-        ref = InstanceRef(
-            landed.StudyInstanceUID, landed.SeriesInstanceUID, landed.SOPInstanceUID, landed.SOPClassUID
-        )
+        ref = InstanceRef(landed.StudyInstanceUID, landed.SeriesInstanceUID, landed.SOPInstanceUID, landed.SOPClassUID)
         return _row(ref, LANDED, "") | {
             "TransferSyntaxUID": landed.TransferSyntaxUID,
             "path": landed.path.relative_to(self.root.parent).as_posix(),

@@ -85,9 +85,7 @@ class Ledger:
 
     def _set_aside(self, source: Row, reason: Reason, detail: str, input_sha256: str | None) -> None:
         self.reasons[reason.value] += 1
-        self.outcomes.append(
-            _outcome(source, QUARANTINED, input_sha256) | {"reason": reason.value, "detail": detail}
-        )
+        self.outcomes.append(_outcome(source, QUARANTINED, input_sha256) | {"reason": reason.value, "detail": detail})
         self.quarantine.append(
             {
                 "source_hash": self.keys.hash(source["SOPInstanceUID"]),

@@ -56,9 +56,7 @@ def publish(project: Project, partition: Partition, *, now: dt.datetime, progres
             project.settings.warehouse.path,
             project.partition_id(partition),
             partition.site,
-            tables={
-                name: staging / f"{name}.parquet" for name in ("instances", "series", "studies")
-            },
+            tables={name: staging / f"{name}.parquet" for name in ("instances", "series", "studies")},
             published=staging / "published.parquet",
             manifest=deidentified,
             verdict=verdict,

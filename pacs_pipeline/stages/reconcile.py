@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+from collections.abc import Iterable, Iterator
 
 from pacs_pipeline import storage, warehouse
 from pacs_pipeline.records import Books, Manifest, Partition, Stage, VerdictStatus
@@ -35,9 +37,7 @@ def reconcile(project: Project, partition: Partition) -> Books:
                     stage=Stage.RECONCILE,
                     partition=partition,
                     inputs=reconcile_inputs(deidentified, current, verdict),
-                    counts={
-                        name: value for name, value in dataclasses.asdict(books).items() if isinstance(value, int)
-                    }
+                    counts={name: value for name, value in dataclasses.asdict(books).items() if isinstance(value, int)}
                     | {"problems": len(books.problems)},
                 )
             )
@@ -54,8 +54,7 @@ def _make_up(
         if row["status"] != UNEXPECTED
     }
     outcomes = {
-        row["source_sop_instance_uid"]: row
-        for row in storage.read_rows(root / deidentified.tables["outcomes"].path)
+        row["source_sop_instance_uid"]: row for row in storage.read_rows(root / deidentified.tables["outcomes"].path)
     }
     rows = warehouse.published_instances(project.settings.warehouse.path, project.partition_id(partition))
 
@@ -90,3 +89,17 @@ def _make_up(
     if rows:
         problems.append(f"{len(rows)} rows of the warehouse belong to no expected instance: publish again")
     return Books(partition=partition, expected=expected, excluded=0, problems=tuple(problems), **counted)
+
+
+def stored_books(project: Project, site: str, dates: Iterable[dt.date]) -> Iterator[Books]:
+    """The stored books of ``site``, skipping days nobody has asked the PACS about; raises SettingsError for no site."""
+    project.settings.site(site)
+    for date in dates:
+        partition = Partition(site, date)
+        books = storage.read_books(project.zones.state.partition(partition))
+        census = project.manifest(partition, Stage.CENSUS)
+        if books is not None:
+            yield books
+        elif census is not None:
+            expected = census.counts["instances"]
+            yield Books(partition, expected, 0, 0, 0, 0, ("not worked on yet",) if expected else ())

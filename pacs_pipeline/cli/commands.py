@@ -1,0 +1,150 @@
+"""The commands. Exit codes: 0 done, 1 something needs a look, 2 the configuration is wrong."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from pacs_pipeline.cli import demo, terminal
+from pacs_pipeline.errors import PipelineError, SettingsError
+
+if TYPE_CHECKING:  # the heavy imports wait until a command needs them
+    from pacs_pipeline.settings import Settings
+    from pacs_pipeline.stages.project import Project
+
+app = typer.Typer(
+    name="pacs-pipeline",
+    help="From hospital PACS to a de-identified research lake, every night.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(demo.app, name="demo")
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="the settings; default $PACS_PIPELINE_CONFIG or ./pacs_pipeline.yaml")
+]
+Site = Annotated[str, typer.Option("--site", help="the name of a site in the settings")]
+From = Annotated[dt.datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first study date")]
+To = Annotated[dt.datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="last study date")]
+
+
+def main() -> None:
+    """Run the command line; errors of the project become one message and an exit code."""
+    try:
+        app()
+    except SettingsError as error:
+        terminal.complain("configuration", error)
+        sys.exit(2)
+    except PipelineError as error:
+        terminal.complain("error", error)
+        sys.exit(1)
+
+
+@app.command()
+def check(config: Config = None) -> None:
+    """Check configuration, secret, zones, every PACS, the bucket and the warehouse: one line each."""
+    from pacs_pipeline.stages.check import checks
+
+    failed = 0
+    for result in checks(_project(config)):
+        mark = "[green] ok [/]" if result.error is None else "[red]FAIL[/]"
+        said = result.said if result.error is None else result.error.message
+        terminal.console.print(f"{mark} {escape(result.what)}: {escape(said)}", soft_wrap=True)
+        if result.error is not None:
+            failed += 1
+            terminal.console.print(f"     fix: {escape(result.error.fix)}", soft_wrap=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def run(site: Site, first: From, last: To, config: Config = None) -> None:
+    """Take the study dates of a site from its PACS to the books, as the UI does."""
+    from pacs_pipeline.stages.chain import run_chain
+
+    project = _project(config)
+    project.settings.project_secret()  # a missing secret stops here, not after the harvest
+    needs_a_look = 0
+    made_up, verdicts = [], {}
+    with terminal.bars() as progress:
+        for result in run_chain(project, site, _days(first, last), now=_now, progress=progress):
+            needs_a_look += not result.green
+            if result.error is not None:
+                terminal.complain(str(result.partition), result.error)
+            if result.books is not None:
+                made_up.append(result.books)
+                verdicts[result.partition] = result.verdict.status.value if result.verdict else "no studies"
+    terminal.console.print(terminal.books_table(made_up, verdicts))
+    raise typer.Exit(1 if needs_a_look else 0)
+
+
+@app.command()
+def books(site: Site, first: From, last: To, config: Config = None) -> None:
+    """Show the books of a site over a range of study dates."""
+    from pacs_pipeline.stages.reconcile import stored_books
+
+    found = list(stored_books(_project(config), site, _days(first, last)))
+    terminal.console.print(terminal.books_table(found))
+    raise typer.Exit(0 if all(b.closed for b in found) else 1)
+
+
+@app.command()
+def sql(query: Annotated[str, typer.Argument(help="one SELECT")], config: Config = None) -> None:
+    """Ask the warehouse a question (read-only)."""
+    from pacs_pipeline import warehouse
+
+    result = warehouse.query(_settings(config).warehouse.path, query)
+    terminal.console.print(terminal.rows_table(result.columns, result.rows))
+
+
+@app.command()
+def deidentify(
+    source: Annotated[Path, typer.Argument(metavar="SRC_DIR", help="a folder tree of DICOM files")],
+    out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="where the clean instances go")],
+    profile: Annotated[str, typer.Option(help="the de-identification profile")] = "basic-modified-dates",
+    mapping: Annotated[Path | None, typer.Option(help="CSV of old and new SOPInstanceUID; for the steward")] = None,
+    report: Annotated[Path | None, typer.Option(help="CSV with one row per source file")] = None,
+    config: Config = None,
+) -> None:
+    """De-identify a folder tree with the engine of the pipeline."""
+    ...
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Option(help="the folder to write to")],
+    patients: Annotated[int, typer.Option(min=1, help="how many synthetic patients")] = 12,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same files")] = 1,
+) -> None:
+    """Write a synthetic population as DICOM files."""
+    ...
+
+
+def _settings(config: Path | None) -> Settings:
+    from pacs_pipeline.settings import load_settings
+
+    return load_settings(config)
+
+
+def _project(config: Path | None) -> Project:
+    from pacs_pipeline.stages.project import Project
+
+    return Project(_settings(config))
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def _days(first: dt.datetime, last: dt.datetime) -> Iterator[dt.date]:
+    """Every day from ``first`` to ``last``."""
+    if last < first:
+        raise SettingsError("--to is before --from", fix="swap them")
+    for offset in range((last - first).days + 1):
+        yield first.date() + dt.timedelta(days=offset)

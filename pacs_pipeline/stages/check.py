@@ -1,0 +1,65 @@
+"""The checks of an installation: does everything the pipeline needs answer? One result per question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pacs_pipeline import warehouse
+from pacs_pipeline.errors import PipelineError
+from pacs_pipeline.pacs import connect
+from pacs_pipeline.settings import SiteSettings
+from pacs_pipeline.stages.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One question with what was found; ``error`` carries what is wrong and the fix."""
+
+    what: str
+    said: str = ""
+    error: PipelineError | None = None
+
+
+def checks(project: Project) -> Iterator[CheckResult]:
+    """Ask everything, in an order in which a later answer makes sense only with the earlier ones."""
+    settings = project.settings
+    yield CheckResult("configuration", f"project {settings.project}, {len(settings.sites)} sites")
+    yield _ask("secret", lambda: f"{len(settings.project_secret())} bytes")
+    yield _ask("profile", lambda: f"{project.profile.name}, fingerprint {project.profile.fingerprint[:12]}")
+    yield _ask("data contracts", lambda: ", ".join(f"{c.name} {c.version}" for c in project.contracts))
+    yield from _zones(project)
+    for site in settings.sites:
+        yield _ask(f"PACS of {site.name}", lambda site=site: _echo(site))  # type: ignore[misc]
+    yield _ask(f"bucket {settings.bucket.name}", lambda: _probe(project))
+    yield _ask("warehouse", lambda: warehouse.probe(settings.warehouse.path))
+
+
+def _ask(what: str, question: Callable[[], str]) -> CheckResult:
+    try:
+        return CheckResult(what, question())
+    except PipelineError as error:
+        return CheckResult(what, error=error)
+
+
+def _zones(project: Project) -> Iterator[CheckResult]:
+    created = _ask("zones", lambda: project.zones.create() or str(project.zones.root))
+    if created.error is not None:
+        yield created
+        return
+    problems = project.zones.problems()
+    yield from (CheckResult("zones", error=problem) for problem in problems)
+    if not problems:
+        yield created
+
+
+def _echo(site: SiteSettings) -> str:
+    with connect(site) as client:
+        client.echo()
+    return f"{site.pacs.ae_title} at {site.pacs.host}:{site.pacs.port} answers C-ECHO as {site.ae_title}"
+
+
+def _probe(project: Project) -> str:
+    project.bucket.ensure()
+    project.bucket.probe()
+    return "write, read and delete work"
