@@ -19,14 +19,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pacs_pipeline.errors import Permanent, Transient
 from pacs_pipeline.settings import BucketSettings
 from pacs_pipeline.storage.content import SINGLE_PUT_LIMIT, Digests, Part, Source
-from pacs_pipeline.storage.keys import check_key, series_prefix
+from pacs_pipeline.storage.keys import check_key, object_key, series_prefix
 from pacs_pipeline.storage.s3 import make_client, s3_errors, status_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ _CONTENT_TYPE = "application/dicom"
 _SHA256_METADATA = "sha256"  # on the wire x-amz-meta-sha256
 _LISTINGS_KEPT = 64
 _WINDOW_PER_WORKER = 4
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,48 +127,27 @@ class Bucket:
             skipped = send(Source(path, sha256, size), key, known_absent)
         return Put(key, self.uri(key), sha256, size, skipped)
 
-    def put_many(
-        self,
-        items: Iterable[Upload],
-        *,
-        workers: int | None = None,
-        on_progress: Callable[[Put], None] | None = None,
-    ) -> list[Put]:
-        """Put all ``items`` with ``workers`` threads; the results in the order of the items.
+    def put_rows(
+        self, rows: Iterable[Mapping[str, Any]], folder: Path, *, workers: int | None = None
+    ) -> Iterator[tuple[Mapping[str, Any], Put]]:
+        """Put the files of ``rows`` (columns of the ``instances`` table, paths below ``folder``) under their keys.
 
-        Fastest when the items of a series follow each other: each series is listed once and only keys that
-        exist are asked for. The first failure stops the rest and is raised; what was put stays, and the next
-        run skips it. ``on_progress`` is called in the calling thread for each object.
+        Yields each row with its object, in order; otherwise as :meth:`put_many`.
         """
-        workers = workers or self.settings.parallel_uploads
-        done: list[Put] = []
-        window: deque[Future[Put]] = deque()
-        listings: OrderedDict[str, Future[frozenset[str]]] = OrderedDict()
+        prefix = self.settings.prefix
+        uploads = (
+            (row, Upload(folder / row["path"], object_key(prefix, row), row["sha256"], row["size"])) for row in rows
+        )
+        return self._put_all(uploads, workers)
 
-        def finish_oldest() -> None:
-            put = window.popleft().result()
-            done.append(put)
-            if on_progress is not None:
-                on_progress(put)
+    def put_many(self, uploads: Iterable[Upload], *, workers: int | None = None) -> Iterator[Put]:
+        """Put all ``uploads`` with ``workers`` threads; yields the objects in the order of the uploads.
 
-        with ThreadPoolExecutor(workers, thread_name_prefix="put") as pool:
-            try:
-                for item in items:
-                    prefix = series_prefix(item.key)
-                    if prefix not in listings:
-                        listings[prefix] = pool.submit(self._keys_below, prefix)
-                        if len(listings) > _LISTINGS_KEPT:
-                            listings.popitem(last=False)
-                    # the pool is first in, first out: a listing is under way before anything waits for it
-                    window.append(pool.submit(self._put_listed, item, listings[prefix]))
-                    if len(window) >= workers * _WINDOW_PER_WORKER:
-                        finish_oldest()
-                while window:
-                    finish_oldest()
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-        return done
+        A few uploads per worker are in flight, so that any number can stream through. Fastest when those of a
+        series follow each other: each series is listed once and only keys that exist are asked for. The first
+        failure is raised and stops the rest; what was put stays, and the next run skips it.
+        """
+        return (put for _, put in self._put_all(((upload, upload) for upload in uploads), workers))
 
     def head(self, key: str) -> StoredObject | None:
         """The object under ``key`` or None."""
@@ -213,6 +194,30 @@ class Bucket:
             )
 
     # ------------------------------------------------------------------------------------------ putting
+
+    def _put_all(self, uploads: Iterable[tuple[T, Upload]], workers: int | None) -> Iterator[tuple[T, Put]]:
+        workers = workers or self.settings.parallel_uploads
+        window: deque[tuple[T, Future[Put]]] = deque()
+        listings: OrderedDict[str, Future[frozenset[str]]] = OrderedDict()
+        with ThreadPoolExecutor(workers, thread_name_prefix="put") as pool:
+            try:
+                for label, upload in uploads:
+                    prefix = series_prefix(upload.key)
+                    if prefix not in listings:
+                        listings[prefix] = pool.submit(self._keys_below, prefix)
+                        if len(listings) > _LISTINGS_KEPT:
+                            listings.popitem(last=False)
+                    # the pool is first in, first out: a listing is under way before anything waits for it
+                    window.append((label, pool.submit(self._put_listed, upload, listings[prefix])))
+                    if len(window) >= workers * _WINDOW_PER_WORKER:
+                        label, put = window.popleft()
+                        yield label, put.result()
+                while window:
+                    label, put = window.popleft()
+                    yield label, put.result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
 
     def _put_listed(self, item: Upload, listing: Future[frozenset[str]]) -> Put:
         absent = item.key not in listing.result()

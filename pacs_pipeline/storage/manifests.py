@@ -1,4 +1,4 @@
-"""Manifests and verdicts as JSON files: the commit points of the stages, and the quick look over all of them."""
+"""Manifests, verdicts and books as JSON files: what a partition went through, and the quick look over all of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from pacs_pipeline.errors import Permanent
 from pacs_pipeline.records import (
+    Books,
     ContractResult,
     Manifest,
     Partition,
@@ -26,12 +27,13 @@ from pacs_pipeline.records import (
 from pacs_pipeline.storage.atomic import file_sha256, write_json
 
 _VERDICT = "verdict.json"
+_BOOKS = "books.json"
 _DIGEST = "digest"
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace ``<folder>/<stage>.json`` atomically: from here on the stage has happened."""
-    write_json(folder / _manifest_name(manifest.stage), {**manifest.to_json(), _DIGEST: manifest.digest})
+    _write(folder / _manifest_name(manifest.stage), manifest.to_json())
 
 
 def read_manifest(folder: Path, stage: Stage) -> Manifest | None:
@@ -53,8 +55,7 @@ def remove_manifest(folder: Path, stage: Stage) -> None:
 
 def write_verdict(folder: Path, verdict: Verdict) -> None:
     """Replace ``<folder>/verdict.json`` atomically."""
-    plain = dataclasses.asdict(verdict)
-    write_json(folder / _VERDICT, {**plain, _DIGEST: fingerprint(plain)})
+    _write(folder / _VERDICT, dataclasses.asdict(verdict))
 
 
 def read_verdict(folder: Path) -> Verdict | None:
@@ -74,6 +75,26 @@ def read_verdict(folder: Path) -> Verdict | None:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, "verdict") from error
+
+
+def write_books(folder: Path, books: Books) -> None:
+    """Replace ``<folder>/books.json`` atomically."""
+    plain = dataclasses.asdict(books)
+    del plain["partition"]
+    _write(folder / _BOOKS, {"site": books.partition.site, "study_date": books.partition.key, **plain})
+
+
+def read_books(folder: Path) -> Books | None:
+    """The stored books or None; raises Permanent when the file is not what was written."""
+    path = folder / _BOOKS
+    content = _read(path, "books")
+    if content is None:
+        return None
+    try:
+        partition = Partition(content.pop("site"), dt.date.fromisoformat(content.pop("study_date")))
+        return Books(partition=partition, problems=tuple(content.pop("problems")), **content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, "books") from error
 
 
 def verify_tables(folder: Path, manifest: Manifest) -> None:
@@ -103,24 +124,23 @@ def scan(
 ) -> Iterator[Manifest]:
     """All manifests below the zone ``root`` in the order of site, date and stage; one small file each.
 
-    A damaged one goes to ``on_damaged``, so that one bad file does not hide all other partitions from the
-    staleness sensor; without ``on_damaged`` it is raised.
+    A damaged one goes to ``on_damaged`` and its partition is left out as a whole, so that one bad file neither
+    hides all other partitions from the staleness sensor nor looks like a stage that has not happened. Without
+    ``on_damaged`` it is raised.
     """
     stages = (stage,) if stage else tuple(Stage)
     for site_folder in _folders(root, "site="):
         if site is not None and site_folder.name != f"site={site}":
             continue
         for folder in _folders(site_folder, "study_date="):
-            for each in stages:
-                try:
-                    manifest = read_manifest(folder, each)
-                except Permanent as error:
-                    if on_damaged is None:
-                        raise
-                    on_damaged(error)
-                    continue
-                if manifest is not None:
-                    yield manifest
+            try:
+                found = [read_manifest(folder, each) for each in stages]
+            except Permanent as error:
+                if on_damaged is None:
+                    raise
+                on_damaged(error)
+                continue
+            yield from (manifest for manifest in found if manifest is not None)
 
 
 def _folders(parent: Path, prefix: str) -> list[Path]:
@@ -135,6 +155,10 @@ def _folders(parent: Path, prefix: str) -> list[Path]:
 
 def _manifest_name(stage: Stage) -> str:
     return f"{stage.value}.json"
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    write_json(path, {**content, _DIGEST: fingerprint(content)})
 
 
 def _read(path: Path, what: str) -> dict[str, Any] | None:

@@ -136,6 +136,5 @@ PUBLISHED = pa.schema(
         ("uri", _TEXT),
         ("sha256", _TEXT),
         ("size", _COUNT),
-        ("skipped", pa.bool_()),  # it was there already
     ]
 )
