@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,16 +14,16 @@ from pacs_pipeline.compute import Pool
 from pacs_pipeline.defs import checks, metadata
 from pacs_pipeline.defs.failures import fail, never_retry
 from pacs_pipeline.defs.partitions import study_dates
-from pacs_pipeline.defs.progress import logged
+from pacs_pipeline.defs.progress import ShownProgress, reporter
 from pacs_pipeline.errors import PipelineError
-from pacs_pipeline.pacs import connect, open_retriever
+from pacs_pipeline.pacs import PacsClient, open_retriever
 from pacs_pipeline.records import Partition, VerdictStatus
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline.stages.census import take_census
-from pacs_pipeline.stages.deidentify import deidentify as deidentify_stage
+from pacs_pipeline.stages.deidentify import deidentify
 from pacs_pipeline.stages.harvest import harvest
 from pacs_pipeline.stages.project import Project
-from pacs_pipeline.stages.publish import publish as publish_stage
+from pacs_pipeline.stages.publish import publish
 from pacs_pipeline.stages.reconcile import reconcile
 from pacs_pipeline.stages.validate import validate
 
@@ -35,8 +35,8 @@ PARTITIONS_PER_RUN = 31
 """How many days of a backfill share one process: a run per empty day would cost more than the day."""
 
 
-def site_assets(site: SiteSettings) -> list[dg.AssetsDefinition]:
-    """The six assets of ``site``, one partition per study date."""
+def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsDefinition]:
+    """The six assets of ``site``, one partition per study date, with one check per name in ``contracts``."""
     name = site.name
     asset = partial(
         dg.asset,
@@ -56,7 +56,7 @@ def site_assets(site: SiteSettings) -> list[dg.AssetsDefinition]:
         metadata=metadata.columns(storage.CENSUS),
     )
     def census(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
-        with connect(site) as client:
+        with PacsClient(site) as client:
             each(context, name, lambda p: take_census(project, p, client), metadata.counts)
         return dg.MaterializeResult()
 
@@ -70,9 +70,14 @@ def site_assets(site: SiteSettings) -> list[dg.AssetsDefinition]:
         pool=f"pacs_{name}",
         metadata=metadata.columns(storage.HARVEST),
     )
-    def landed(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
-        with connect(site) as client, open_retriever(site) as retriever:
-            each(context, name, lambda p: harvest(project, p, client, retriever, logged(context, p)), metadata.counts)
+    def landed(
+        context: dg.AssetExecutionContext,
+        project: dg.ResourceParam[Project],
+        shown_progress: dg.ResourceParam[ShownProgress],
+    ) -> dg.MaterializeResult[None]:
+        progress = reporter(context, shown_progress)
+        with PacsClient(site) as client, open_retriever(site) as retriever:
+            each(context, name, lambda p: harvest(project, p, client, retriever, progress(p)), metadata.counts)
         return dg.MaterializeResult()
 
     @asset(
@@ -85,14 +90,13 @@ def site_assets(site: SiteSettings) -> list[dg.AssetsDefinition]:
         metadata=metadata.columns(storage.INSTANCES),
     )
     def staged(
-        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], pool: dg.ResourceParam[Pool]
+        context: dg.AssetExecutionContext,
+        project: dg.ResourceParam[Project],
+        pool: dg.ResourceParam[Pool],
+        shown_progress: dg.ResourceParam[ShownProgress],
     ) -> dg.MaterializeResult[None]:
-        each(
-            context,
-            name,
-            lambda p: deidentify_stage(project, p, pool, logged(context, p)),
-            metadata.deidentified,
-        )
+        progress = reporter(context, shown_progress)
+        each(context, name, lambda p: deidentify(project, p, pool, progress(p)), metadata.deidentified)
         return dg.MaterializeResult()
 
     @asset(
@@ -102,13 +106,13 @@ def site_assets(site: SiteSettings) -> list[dg.AssetsDefinition]:
         owners=[STEWARDS],
         kinds={"greatexpectations"},
         tags={"zone": "staging"},
-        check_specs=checks.contract_specs(name),
+        check_specs=checks.contract_specs(name, contracts),
     )
     def verdict(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
         judged = each(context, name, lambda p: validate(project, p), metadata.verdict)
         if any(v.status is not VerdictStatus.PASSED for v in judged.values()):
             never_retry(context)  # the same data would fail again
-        return dg.MaterializeResult(check_results=checks.contract_results(judged))
+        return dg.MaterializeResult(check_results=checks.contract_results(judged, contracts))
 
     @asset(
         name="published",
@@ -120,14 +124,13 @@ def site_assets(site: SiteSettings) -> list[dg.AssetsDefinition]:
         pool=DUCKDB_WRITER,
         metadata=metadata.columns(storage.PUBLISHED),
     )
-    def published(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
-        now = dt.datetime.now(dt.UTC)
-        each(
-            context,
-            name,
-            lambda p: publish_stage(project, p, now=now, progress=logged(context, p)),
-            metadata.counts,
-        )
+    def published(
+        context: dg.AssetExecutionContext,
+        project: dg.ResourceParam[Project],
+        shown_progress: dg.ResourceParam[ShownProgress],
+    ) -> dg.MaterializeResult[None]:
+        now, progress = dt.datetime.now(dt.UTC), reporter(context, shown_progress)
+        each(context, name, lambda p: publish(project, p, now=now, progress=progress(p)), metadata.counts)
         return dg.MaterializeResult()
 
     @asset(
@@ -141,7 +144,7 @@ def site_assets(site: SiteSettings) -> list[dg.AssetsDefinition]:
     )
     def books(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
         made_up = each(context, name, lambda p: reconcile(project, p), metadata.books)
-        return dg.MaterializeResult(check_results=[checks.books_result(name, made_up)])
+        return dg.MaterializeResult(check_results=[checks.books_result(made_up)])
 
     return [census, landed, staged, verdict, published, books]
 

@@ -12,6 +12,7 @@ import dagster as dg
 from pacs_pipeline.compute import Pool
 from pacs_pipeline.defs.assets import site_assets
 from pacs_pipeline.defs.jobs import site_jobs
+from pacs_pipeline.defs.progress import shown_nowhere
 from pacs_pipeline.defs.schedules import nightly_census
 from pacs_pipeline.defs.sensors import staleness_sensor
 from pacs_pipeline.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, Settings, load_settings
@@ -27,14 +28,15 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, object] | No
     Reads no secret and opens no connection: that happens when a run needs it.
     """
     project = Project(settings)
+    contracts = [contract.name for contract in project.contracts]
     jobs = {site.name: site_jobs(site) for site in settings.sites}
     status = dg.DefaultScheduleStatus.RUNNING if settings.automatic else dg.DefaultScheduleStatus.STOPPED
     return dg.Definitions(
-        assets=[asset for site in settings.sites for asset in site_assets(site)],
+        assets=[asset for site in settings.sites for asset in site_assets(site, contracts)],
         jobs=[job for of_site in jobs.values() for job in of_site.all],
         schedules=[nightly_census(site, jobs[site.name].census, status) for site in settings.sites],
         sensors=[staleness_sensor(settings, {name: of_site.chain for name, of_site in jobs.items()})],
-        resources={"project": project, "pool": _worker_pool(project), **(resource_overrides or {})},
+        resources={"project": project, "pool": _worker_pool(project), "shown_progress": shown_nowhere, **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )
 

@@ -8,11 +8,8 @@ import dagster as dg
 
 from pacs_pipeline.records import Books, ContractResult, Severity, Verdict, VerdictStatus
 
-CONTRACTS = ("census", "instances", "series", "studies")
-"""The tables that must have a contract; each is a check of its own in the UI."""
 
-
-def contract_specs(site: str) -> list[dg.AssetCheckSpec]:
+def contract_specs(site: str, contracts: Sequence[str]) -> list[dg.AssetCheckSpec]:
     """One blocking check per contract on the verdict of ``site``."""
     return [
         dg.AssetCheckSpec(
@@ -21,13 +18,13 @@ def contract_specs(site: str) -> list[dg.AssetCheckSpec]:
             blocking=True,
             description=f"data_contracts/{name}.odcs.yaml on the partition's {name} table",
         )
-        for name in CONTRACTS
+        for name in contracts
     ]
 
 
-def contract_results(verdicts: Mapping[str, Verdict]) -> list[dg.AssetCheckResult]:
+def contract_results(verdicts: Mapping[str, Verdict], contracts: Sequence[str]) -> list[dg.AssetCheckResult]:
     """The results of all partitions of a run (keys of ``verdicts``), one check per contract."""
-    return [_contract_result(name, verdicts) for name in CONTRACTS]
+    return [_contract_result(name, verdicts) for name in contracts]
 
 
 def books_spec(site: str) -> dg.AssetCheckSpec:
@@ -39,7 +36,7 @@ def books_spec(site: str) -> dg.AssetCheckSpec:
     )
 
 
-def books_result(site: str, books: Mapping[str, Books]) -> dg.AssetCheckResult:
+def books_result(books: Mapping[str, Books]) -> dg.AssetCheckResult:
     """Passed when the books of every partition of the run close."""
     open_books = {key: b for key, b in books.items() if not b.closed}
     problems = [f"{key}: {_why_open(b)}" for key, b in sorted(open_books.items())]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pacs_pipeline.compute import Pool
 from pacs_pipeline.errors import PipelineError
-from pacs_pipeline.pacs import PacsClient, Retriever, connect, open_retriever
+from pacs_pipeline.pacs import PacsClient, Retriever, open_retriever
 from pacs_pipeline.records import Books, Partition, Stage, Verdict, VerdictStatus
 from pacs_pipeline.stages.census import take_census
 from pacs_pipeline.stages.deidentify import PRELOAD, deidentify
@@ -55,7 +55,7 @@ def run_chain(
     A partition that fails does not keep the next from being done; its error is in its result.
     """
     settings = project.settings.site(site)
-    with open_pool(project) as pool, connect(settings) as client, open_retriever(settings) as retriever:
+    with open_pool(project) as pool, PacsClient(settings) as client, open_retriever(settings) as retriever:
         for date in dates:
             partition = Partition(site, date)
             try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pacs_pipeline import warehouse
 from pacs_pipeline.errors import PipelineError
-from pacs_pipeline.pacs import connect
+from pacs_pipeline.pacs import PacsClient
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline.stages.project import Project
 
@@ -32,7 +32,7 @@ def checks(project: Project) -> Iterator[CheckResult]:
     for site in settings.sites:
         yield _ask(f"PACS of {site.name}", lambda site=site: _echo(site))  # type: ignore[misc]
     yield _ask(f"bucket {settings.bucket.name}", lambda: _probe(project))
-    yield _ask("warehouse", lambda: warehouse.probe(settings.warehouse.path))
+    yield _ask("warehouse", lambda: _prepare(project))
 
 
 def _ask(what: str, question: Callable[[], str]) -> CheckResult:
@@ -54,7 +54,7 @@ def _zones(project: Project) -> Iterator[CheckResult]:
 
 
 def _echo(site: SiteSettings) -> str:
-    with connect(site) as client:
+    with PacsClient(site) as client:
         client.echo()
     return f"{site.pacs.ae_title} at {site.pacs.host}:{site.pacs.port} answers C-ECHO as {site.ae_title}"
 
@@ -63,3 +63,9 @@ def _probe(project: Project) -> str:
     project.bucket.ensure()
     project.bucket.probe()
     return "write, read and delete work"
+
+
+def _prepare(project: Project) -> str:
+    path = project.settings.warehouse.path
+    warehouse.prepare(path)
+    return f"{path} can be written, schema is current"

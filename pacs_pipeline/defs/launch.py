@@ -1,0 +1,50 @@
+"""Runs the jobs in this process on a Dagster instance that keeps them, so that the UI shows them afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from pacs_pipeline.defs.build import build_defs
+from pacs_pipeline.defs.progress import ShownProgress
+from pacs_pipeline.defs.schedules import RANGE_END_TAG, RANGE_START_TAG
+from pacs_pipeline.records import Partition
+from pacs_pipeline.settings import Settings
+
+INSTANCE_CONFIG = Path(__file__).parents[2] / "dagster.yaml"
+
+
+class Launcher:
+    """Runs partitions of a project on the instance in ``home``; made by :func:`launcher`."""
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance, shown: ShownProgress | None) -> None:
+        self._defs = build_defs(settings, {"shown_progress": shown} if shown else None)
+        self._instance = instance
+
+    def census(self, first: Partition, last: Partition) -> bool:
+        """Take the census of a range of days in one run; whether it succeeded."""
+        job = self._defs.resolve_job_def(f"{first.site}_census")
+        tags = {RANGE_START_TAG: first.key, RANGE_END_TAG: last.key}
+        return job.execute_in_process(instance=self._instance, tags=tags, raise_on_error=False).success
+
+    def chain(self, partition: Partition) -> bool:
+        """Take one partition from the PACS to its books; whether everything succeeded."""
+        job = self._defs.resolve_job_def(f"{partition.site}_chain")
+        run = job.execute_in_process(instance=self._instance, partition_key=partition.key, raise_on_error=False)
+        return run.success
+
+
+@contextmanager
+def launcher(settings: Settings, home: Path, shown: ShownProgress | None = None) -> Iterator[Launcher]:
+    """Open the Dagster instance in ``home``, with the project's ``dagster.yaml`` when it has none yet."""
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        shutil.copyfile(INSTANCE_CONFIG, home / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(home.resolve())  # run workers and the UI read it
+    with dg.DagsterInstance.get() as instance:
+        yield Launcher(settings, instance, shown)
