@@ -1,1 +1,18 @@
 """Talks to a PACS: census, retrieval, the storage receiver. The only room that imports pynetdicom (with the demo)."""
+
+from pacs_pipeline.pacs.client import PacsClient
+from pacs_pipeline.pacs.endpoint import Endpoint
+from pacs_pipeline.pacs.landing import describe
+from pacs_pipeline.pacs.receiver import StorageReceiver
+from pacs_pipeline.pacs.retrieve import CGetRetriever, CMoveRetriever, Retriever, open_retriever
+
+__all__ = [
+    "CGetRetriever",
+    "CMoveRetriever",
+    "Endpoint",
+    "PacsClient",
+    "Retriever",
+    "StorageReceiver",
+    "describe",
+    "open_retriever",
+]

@@ -1,0 +1,176 @@
+"""Asks a PACS what it has: C-ECHO and C-FIND in the Study Root model (PS3.4 C)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from types import TracebackType
+
+from pydicom.dataset import Dataset
+from pynetdicom import build_context
+from pynetdicom.association import Association
+
+from pacs_pipeline.errors import Permanent, PipelineError
+from pacs_pipeline.pacs import answers
+from pacs_pipeline.pacs.association import Watch, connect, disconnect, hang_up, watched
+from pacs_pipeline.pacs.endpoint import Endpoint
+from pacs_pipeline.pacs.status import PENDING, SUCCESS, failure, lost
+from pacs_pipeline.records import InstanceRef, SeriesRef, StudyRef
+from pacs_pipeline.settings import SiteSettings
+
+log = logging.getLogger(__name__)
+
+VERIFICATION = "1.2.840.10008.1.1"
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+_TRANSFER_SYNTAXES = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
+
+
+class PacsClient:
+    """The queries of one site over one association, which opens with the first and is reused.
+
+    Nothing that names a patient is asked for. A query either returns the complete answer or raises:
+    Transient when the PACS is away, busy or hangs up, Permanent when it refuses, cuts its answer off, or
+    answers with something that cannot be trusted. Not thread-safe; use one client per thread.
+    """
+
+    def __init__(self, site: SiteSettings | Endpoint) -> None:
+        self._endpoint = site if isinstance(site, Endpoint) else Endpoint.of(site)
+        self._association: Association | None = None
+        self._message_id = 0
+
+    def __enter__(self) -> PacsClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the association; the next query opens a new one."""
+        association, self._association = self._association, None
+        if association is not None:
+            disconnect(association)
+
+    def echo(self) -> None:
+        """C-ECHO: returns when the PACS answers, raises when it does not."""
+        association = self._connected(VERIFICATION)
+        with watched(association, self._endpoint.timeout, Watch()):
+            status = association.send_c_echo(self._next_message_id())
+        self._judge("C-ECHO", status)
+
+    def find_studies(self, study_date: dt.date) -> tuple[StudyRef, ...]:
+        """Every study of a date, with its series.
+
+        A study the PACS lists without any series has an empty ``series``; the caller judges that.
+        """
+        found = self._find(
+            "STUDY",
+            {
+                "StudyDate": study_date.strftime("%Y%m%d"),
+                "StudyTime": "",
+                "StudyInstanceUID": "",
+                "ModalitiesInStudy": "",
+                "NumberOfStudyRelatedInstances": "",
+            },
+        )
+        studies, elsewhere = answers.studies(found, study_date, self._endpoint)
+        if elsewhere:
+            log.warning(
+                "%s: %d of %d studies in the answer were of another date than %s and were left out",
+                self._endpoint.site,
+                elsewhere,
+                len(found),
+                study_date.isoformat(),
+            )
+        return tuple(replace(study, series=self._find_series(study)) for study in studies)
+
+    def find_instances(self, series: SeriesRef) -> tuple[InstanceRef, ...]:
+        """Every instance of a series, by an IMAGE level query."""
+        found = self._find(
+            "IMAGE",
+            {
+                "StudyInstanceUID": series.StudyInstanceUID,
+                "SeriesInstanceUID": series.SeriesInstanceUID,
+                "SOPInstanceUID": "",
+                "SOPClassUID": "",
+            },
+        )
+        return answers.instances(found, series, self._endpoint)
+
+    def _find_series(self, study: StudyRef) -> tuple[SeriesRef, ...]:
+        found = self._find(
+            "SERIES",
+            {
+                "StudyInstanceUID": study.StudyInstanceUID,
+                "SeriesInstanceUID": "",
+                "Modality": "",
+                "NumberOfSeriesRelatedInstances": "",
+            },
+        )
+        return answers.series(found, study, self._endpoint)
+
+    def _find(self, level: str, keys: Mapping[str, str]) -> list[Dataset]:
+        """One C-FIND to its end. A partial answer is never returned."""
+        what = f"a C-FIND at {level} level"
+        association = self._connected(STUDY_ROOT_FIND)
+        query = Dataset()
+        query.QueryRetrieveLevel = level
+        for keyword, value in keys.items():
+            setattr(query, keyword, value)
+        found: list[Dataset] = []
+        undecodable = 0
+        final = Dataset()
+        with watched(association, self._endpoint.timeout, Watch()):
+            for status, identifier in association.send_c_find(query, STUDY_ROOT_FIND, self._next_message_id()):
+                if status.get("Status") not in PENDING:
+                    final = status
+                    break
+                if identifier is None:
+                    undecodable += 1
+                else:
+                    found.append(identifier)
+        self._judge(what, final)
+        if undecodable:
+            raise Permanent(
+                f"{self._endpoint.where} sent {undecodable} answers to {what} that cannot be decoded",
+                fix="nothing of this answer was recorded; ask the PACS team to repair these entries of the archive",
+            )
+        return found
+
+    def _judge(self, what: str, status: Dataset) -> None:
+        """Return on Success and raise on anything else; an empty status is a lost association."""
+        problem: PipelineError
+        if "Status" not in status:
+            problem = lost(self._endpoint, what)
+        elif status.Status == SUCCESS:
+            return
+        else:
+            problem = failure(self._endpoint, what, status.Status)
+        self._drop()
+        raise problem
+
+    def _connected(self, service: str) -> Association:
+        association = self._association
+        if association is None or not association.is_established:
+            contexts = [build_context(uid, _TRANSFER_SYNTAXES) for uid in (VERIFICATION, STUDY_ROOT_FIND)]
+            association = self._association = connect(self._endpoint, contexts)
+        if not any(context.abstract_syntax == service for context in association.accepted_contexts):
+            name = "C-ECHO" if service == VERIFICATION else "C-FIND in the Study Root model"
+            raise Permanent(
+                f"{self._endpoint.where} does not offer {name}",
+                fix=f"ask the PACS team to allow it for AE title {self._endpoint.calling_ae_title}",
+            )
+        return association
+
+    def _drop(self) -> None:
+        """Let go of an association that is lost or in an unknown state."""
+        association, self._association = self._association, None
+        if association is not None:
+            hang_up(association)
+
+    def _next_message_id(self) -> int:
+        self._message_id = self._message_id % 65535 + 1
+        return self._message_id

@@ -1,0 +1,161 @@
+"""The structure of an encoded data set: walks elements to the end without decoding a value (PS3.5 7)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from pacs_pipeline.errors import Quarantine
+from pacs_pipeline.records import InstanceRef, Reason
+
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+DEFLATED = frozenset({"1.2.840.10008.1.2.1.99"})
+
+_SOP_CLASS_UID = 0x00080016
+_SOP_INSTANCE_UID = 0x00080018
+_STUDY_INSTANCE_UID = 0x0020000D
+_SERIES_INSTANCE_UID = 0x0020000E
+_IDENTITY = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID})
+
+_ITEM = 0xFFFEE000
+_ITEM_END = 0xFFFEE00D
+_SEQUENCE_END = 0xFFFEE0DD
+_UNDEFINED = 0xFFFFFFFF
+_LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+
+_INFLATED_HEAD = 1 << 20  # identity elements of a deflated data set lie well within the first MiB
+_INFLATE_CHUNK = 1 << 16
+
+
+def read_identity(data: bytes | memoryview, transfer_syntax: str) -> InstanceRef:
+    """Walk the whole data set and return the UIDs found in it; a missing UID is an empty string.
+
+    Raises Quarantine with TRUNCATED when an element, a sequence or the deflated stream ends after the data
+    do, and with UNREADABLE when the bytes are no data set. Values are not looked at, pixels not touched;
+    memory stays flat whatever a length field or a deflated stream claims.
+    """
+    if transfer_syntax in DEFLATED:
+        return _identity(_inflated_head(data), transfer_syntax, whole=False)
+    return _identity(data, transfer_syntax, whole=True)
+
+
+def _identity(data: bytes | memoryview, transfer_syntax: str, *, whole: bool) -> InstanceRef:
+    found = dict.fromkeys(_IDENTITY, "")
+    seen = False
+    try:
+        for tag, start, stop in _Walker(data, transfer_syntax).elements():
+            if not seen and not 0x0001 < tag >> 16 < 0xFFFE:
+                raise Quarantine(Reason.UNREADABLE, "the first element's tag belongs to no data set")
+            seen = True
+            if tag in found:
+                found[tag] = bytes(data[start:stop]).rstrip(b"\0 ").decode("ascii", "replace")
+    except Quarantine as problem:
+        if whole or problem.reason is not Reason.TRUNCATED:
+            raise
+    if not seen:
+        raise Quarantine(Reason.UNREADABLE, "the data set is empty")
+    return InstanceRef(
+        StudyInstanceUID=found[_STUDY_INSTANCE_UID],
+        SeriesInstanceUID=found[_SERIES_INSTANCE_UID],
+        SOPInstanceUID=found[_SOP_INSTANCE_UID],
+        SOPClassUID=found[_SOP_CLASS_UID],
+    )
+
+
+def _inflated_head(data: bytes | memoryview) -> bytes:
+    """The first part of a deflated data set, after the stream was followed to its end (PS3.5 A.5)."""
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    head = bytearray()
+    try:
+        for start in range(0, len(data), _INFLATE_CHUNK):
+            pending: bytes | memoryview = data[start : start + _INFLATE_CHUNK]
+            while pending and not inflate.eof:
+                chunk = inflate.decompress(pending, _INFLATE_CHUNK)
+                pending = inflate.unconsumed_tail
+                if len(head) < _INFLATED_HEAD:
+                    head += chunk
+        while not inflate.eof and (chunk := inflate.decompress(b"", _INFLATE_CHUNK)):
+            if len(head) < _INFLATED_HEAD:
+                head += chunk
+    except zlib.error:
+        raise Quarantine(Reason.UNREADABLE, "the deflated stream is corrupt") from None
+    if not inflate.eof:
+        raise Quarantine(Reason.TRUNCATED, "the deflated stream breaks off")
+    return bytes(head)
+
+
+class _Walker:
+    """Reads element headers one after the other; nesting is a list, never the call stack."""
+
+    def __init__(self, data: bytes | memoryview, transfer_syntax: str) -> None:
+        order = ">" if transfer_syntax == EXPLICIT_VR_BIG_ENDIAN else "<"
+        self._implicit = transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
+        self._data = data
+        self._end = len(data)
+        self._tag_and_length = struct.Struct(order + "HHL").unpack_from
+        self._length16 = struct.Struct(order + "H").unpack_from
+        self._length32 = struct.Struct(order + "L").unpack_from
+
+    def elements(self) -> Iterator[tuple[int, int, int]]:
+        """The tag of each top-level element and where its value starts and stops."""
+        position = 0
+        while position < self._end:
+            tag, vr, start, length = self._header(position, self._implicit)
+            if length == _UNDEFINED:
+                position = self._skip_undefined(start, self._implicit or vr == b"UN", tag)
+            else:
+                position = start + length
+                if position > self._end:
+                    raise _truncated(tag)
+            yield tag, start, position
+
+    def _header(self, position: int, implicit: bool) -> tuple[int, bytes, int, int]:
+        """Tag, VR (empty when implicit), where the value starts, and its length."""
+        if position + 8 > self._end:
+            raise Quarantine(Reason.TRUNCATED, "the data set ends inside an element's header")
+        group, element, length = self._tag_and_length(self._data, position)
+        tag = group << 16 | element
+        if implicit or group == 0xFFFE:
+            return tag, b"", position + 8, length
+        vr = bytes(self._data[position + 4 : position + 6])
+        if vr in _LONG_VRS:
+            if position + 12 > self._end:
+                raise Quarantine(Reason.TRUNCATED, "the data set ends inside an element's header")
+            return tag, vr, position + 12, self._length32(self._data, position + 8)[0]
+        if not vr.isalpha():  # some writers mix implicit elements into explicit data sets
+            return tag, b"", position + 8, length
+        return tag, vr, position + 8, self._length16(self._data, position + 6)[0]
+
+    def _skip_undefined(self, position: int, implicit: bool, tag: int) -> int:
+        """The position after a sequence or encapsulated value of undefined length (PS3.5 7.5, A.4).
+
+        UN with undefined length holds implicit VR, whatever surrounds it (PS3.5 6.2.2).
+        """
+        open_items: list[tuple[bool, bool]] = [(False, implicit)]  # (inside an item, implicit)
+        while open_items:
+            inside_item, implicit = open_items[-1]
+            inner, vr, start, length = self._header(position, implicit)
+            position = start
+            if inner == (_ITEM_END if inside_item else _SEQUENCE_END):
+                open_items.pop()
+            elif inner >> 16 == 0xFFFE and (inside_item or inner != _ITEM):
+                raise Quarantine(Reason.UNREADABLE, f"misplaced delimiter in {_name(tag)}")
+            elif not inside_item and inner != _ITEM:
+                raise Quarantine(Reason.UNREADABLE, f"no item where {_name(tag)} must have one")
+            elif length == _UNDEFINED:
+                open_items.append((not inside_item, implicit or vr == b"UN"))
+            else:
+                position += length
+                if position > self._end:
+                    raise _truncated(tag)
+        return position
+
+
+def _truncated(tag: int) -> Quarantine:
+    return Quarantine(Reason.TRUNCATED, f"{_name(tag)} is longer than the data that came")
+
+
+def _name(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"

@@ -1,0 +1,264 @@
+"""Instances as files: what arrives is checked, made durable under its final name, and accounted for."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import mmap
+import os
+import struct
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from pacs_pipeline.errors import Quarantine
+from pacs_pipeline.pacs.encoded import read_identity
+from pacs_pipeline.pacs.uids import is_uid
+from pacs_pipeline.records import InstanceRef, LandedInstance, Reason, RetrievalFailure, SeriesRef
+
+IMPLEMENTATION_CLASS_UID = "2.25.197385446221436118702951842620846114013"
+IMPLEMENTATION_VERSION_NAME = "PACS_PIPELINE"
+
+# C-STORE statuses (PS3.4 B.2.3, PS3.7 C)
+STORED = 0x0000
+DISCARDED = 0xB006  # Elements Discarded: not a failure, which some archives take as the end of the request
+INVALID_INSTANCE = 0x0117
+NOT_AUTHORISED = 0x0124
+OUT_OF_RESOURCES = 0xA700
+DOES_NOT_MATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+
+_PREFIX = b"\0" * 128 + b"DICM"
+_PARTIAL = ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One C-STORE request as it came: identifiers from the command, the data set still encoded."""
+
+    SOPClassUID: str
+    SOPInstanceUID: str
+    TransferSyntaxUID: str
+    data: bytes | memoryview
+    solicited: bool  # it names our request as its cause, or came over our own association
+
+
+class Landing:
+    """The instances of one series that are missing, and the folder they go to.
+
+    Thread-safe: a PACS may send over several associations at once. Only instances that were asked for and
+    whose data set is whole and belongs to the series get a final name, ``<SOPInstanceUID>.dcm``; each is
+    flushed to the disk, file and folder, before the PACS is told that it was stored.
+    """
+
+    def __init__(self, series: SeriesRef, missing: Collection[str], into: Path) -> None:
+        self.series = series
+        self.missing = frozenset(missing)
+        self.into = into
+        self.deliveries = 0
+        self.landed: dict[str, LandedInstance] = {}
+        self.refused: dict[str, RetrievalFailure] = {}
+        self.unexpected: dict[str, InstanceRef] = {}
+        self.duplicates = 0
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._strays: list[RetrievalFailure] = []
+        self._conflicts: set[str] = set()
+        into.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for leftover in into.glob(f"*{_PARTIAL}"):  # of a run that was killed
+            leftover.unlink(missing_ok=True)
+
+    @property
+    def open(self) -> frozenset[str]:
+        """What was asked for and has neither landed nor been refused for its content."""
+        return self.missing - self.landed.keys() - self.refused.keys()
+
+    @property
+    def failures(self) -> tuple[RetrievalFailure, ...]:
+        """What came and could not be kept."""
+        return (*self.refused.values(), *self._strays)
+
+    def receive(self, delivery: Delivery) -> int:
+        """Take one instance and return the C-STORE status to answer; never raises for what a peer sent."""
+        with self._lock:
+            self.deliveries += 1
+        uid = delivery.SOPInstanceUID
+        if not is_uid(uid) or not is_uid(delivery.SOPClassUID):
+            with self._lock:
+                self._strays.append(
+                    self._failure("", Reason.WRONG_INSTANCE, "its SOP Class or SOP Instance UID is no UID")
+                )
+            return INVALID_INSTANCE
+        try:
+            found = read_identity(delivery.data, delivery.TransferSyntaxUID)
+        except Quarantine as problem:
+            return self._refuse(uid, problem.reason, problem.detail, CANNOT_UNDERSTAND)
+        ours = (found.StudyInstanceUID, found.SeriesInstanceUID) == (
+            self.series.StudyInstanceUID,
+            self.series.SeriesInstanceUID,
+        )
+        if uid not in self.missing:
+            return self._turn_away(found, delivery, ours)
+        if not ours:
+            return self._refuse(uid, Reason.WRONG_INSTANCE, "its data set names another series", DOES_NOT_MATCH)
+        if found.SOPInstanceUID != uid:
+            return self._refuse(uid, Reason.WRONG_INSTANCE, "its data set names another instance", DOES_NOT_MATCH)
+        return self._keep(found, delivery)
+
+    def _turn_away(self, found: InstanceRef, delivery: Delivery, ours: bool) -> int:
+        """Not asked for: never kept, and only answered mildly when our own request brought it."""
+        uid = delivery.SOPInstanceUID
+        with self._lock:
+            self.unexpected[uid] = InstanceRef(
+                StudyInstanceUID=found.StudyInstanceUID if is_uid(found.StudyInstanceUID) else "",
+                SeriesInstanceUID=found.SeriesInstanceUID if is_uid(found.SeriesInstanceUID) else "",
+                SOPInstanceUID=uid,
+                SOPClassUID=delivery.SOPClassUID if is_uid(delivery.SOPClassUID) else "",
+            )
+        return DISCARDED if delivery.solicited or ours else NOT_AUTHORISED
+
+    def _keep(self, found: InstanceRef, delivery: Delivery) -> int:
+        uid = delivery.SOPInstanceUID
+        digest = hashlib.sha256(delivery.data).hexdigest()
+        with self._lock:
+            if uid in self.landed:
+                return self._again(uid, digest)
+            if uid in self._conflicts:  # a third copy settles nothing
+                return CANNOT_UNDERSTAND
+            partial = self.into / f".{uid}.{os.getpid()}-{next(self._numbers)}{_PARTIAL}"
+        final = self.into / f"{uid}.dcm"
+        head = _PREFIX + _file_meta(delivery)
+        try:
+            with partial.open("xb") as file:
+                file.write(head)
+                file.write(delivery.data)
+                file.flush()
+                os.fsync(file.fileno())
+            with self._lock:
+                if uid in self.landed:
+                    partial.unlink()
+                    return self._again(uid, digest)
+                partial.rename(final)
+                _sync_folder(self.into)
+                self.refused.pop(uid, None)  # a broken copy came first
+                self.landed[uid] = LandedInstance(
+                    StudyInstanceUID=found.StudyInstanceUID,
+                    SeriesInstanceUID=found.SeriesInstanceUID,
+                    SOPInstanceUID=uid,
+                    SOPClassUID=found.SOPClassUID or delivery.SOPClassUID,
+                    TransferSyntaxUID=delivery.TransferSyntaxUID,
+                    path=final,
+                    size=len(head) + len(delivery.data),
+                    sha256=digest,
+                )
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            return self._no_room(uid, error)
+        return STORED
+
+    def _again(self, uid: str, digest: str) -> int:
+        """The same instance a second time; called with the lock held."""
+        if self.landed[uid].sha256 == digest:
+            self.duplicates += 1
+            return STORED
+        self.landed.pop(uid).path.unlink(missing_ok=True)
+        _sync_folder(self.into)
+        self._conflicts.add(uid)
+        self.refused[uid] = self._failure(uid, Reason.CONFLICT, "the PACS sent two different objects under one UID")
+        return CANNOT_UNDERSTAND
+
+    def _refuse(self, uid: str, reason: Reason, detail: str, status: int) -> int:
+        with self._lock:
+            failure = self._failure(uid, reason, detail)
+            if uid not in self.missing:
+                self._strays.append(failure)
+            elif uid not in self.landed:
+                self.refused[uid] = failure
+        return status
+
+    def _no_room(self, uid: str, error: OSError) -> int:
+        reason = os.strerror(error.errno) if error.errno else "input/output error"
+        message = f"could not be written to the landing zone: {reason}"
+        with self._lock:
+            self.refused[uid] = RetrievalFailure(self.series.SeriesInstanceUID, uid, OUT_OF_RESOURCES, message)
+        return OUT_OF_RESOURCES
+
+    def _failure(self, uid: str, reason: Reason, detail: str) -> RetrievalFailure:
+        return RetrievalFailure(self.series.SeriesInstanceUID, uid, None, f"{reason.value}: {detail}")
+
+
+def describe(path: Path) -> LandedInstance:
+    """What a landed file holds, read again from the file: for a run that was killed before it could report.
+
+    Raises Quarantine when the file is not whole or is not the instance its name says.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise Quarantine(Reason.TRUNCATED, "the file is empty")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        syntax, start = _read_file_meta(content)
+        with memoryview(content) as whole, whole[start:] as data:
+            found = read_identity(data, syntax)
+            digest = hashlib.sha256(data).hexdigest()
+    if path.name != f"{found.SOPInstanceUID}.dcm":
+        raise Quarantine(Reason.WRONG_INSTANCE, "the file's name is not its SOPInstanceUID")
+    return LandedInstance(
+        StudyInstanceUID=found.StudyInstanceUID,
+        SeriesInstanceUID=found.SeriesInstanceUID,
+        SOPInstanceUID=found.SOPInstanceUID,
+        SOPClassUID=found.SOPClassUID,
+        TransferSyntaxUID=syntax,
+        path=path,
+        size=size,
+        sha256=digest,
+    )
+
+
+def _file_meta(delivery: Delivery) -> bytes:
+    """The File Meta Information of PS3.10 7.1, Explicit VR Little Endian, for a data set as received."""
+    elements = b"".join(
+        (
+            struct.pack("<HH2sHL2s", 0x0002, 0x0001, b"OB", 0, 2, b"\x00\x01"),
+            _short(0x0002, b"UI", delivery.SOPClassUID, b"\0"),
+            _short(0x0003, b"UI", delivery.SOPInstanceUID, b"\0"),
+            _short(0x0010, b"UI", delivery.TransferSyntaxUID, b"\0"),
+            _short(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0"),
+            _short(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME, b" "),
+        )
+    )
+    return struct.pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, len(elements)) + elements
+
+
+def _short(element: int, vr: bytes, text: str, pad: bytes) -> bytes:
+    value = text.encode("ascii")
+    value += pad * (len(value) % 2)
+    return struct.pack("<HH2sH", 0x0002, element, vr, len(value)) + value
+
+
+def _read_file_meta(content: mmap.mmap) -> tuple[str, int]:
+    """The transfer syntax of a file this module wrote, and where its data set starts."""
+    start = len(_PREFIX)
+    if len(content) < start + 12 or content[:start] != _PREFIX:
+        raise Quarantine(Reason.UNREADABLE, "not a file of the landing zone")
+    group, element, _, _, length = struct.unpack_from("<HH2sHL", content, start)
+    end = start + 12 + length
+    if (group, element) != (0x0002, 0x0000) or end > len(content):
+        raise Quarantine(Reason.TRUNCATED, "the file ends inside its File Meta Information")
+    marker = struct.pack("<HH2s", 0x0002, 0x0010, b"UI")
+    at = content.find(marker, start, end)
+    if at < 0:
+        raise Quarantine(Reason.UNREADABLE, "TransferSyntaxUID is missing")
+    (size,) = struct.unpack_from("<H", content, at + 6)
+    return content[at + 8 : at + 8 + size].rstrip(b"\0 ").decode("ascii", "replace"), end
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename or removal in ``folder`` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

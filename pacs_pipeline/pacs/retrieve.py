@@ -1,0 +1,353 @@
+"""Brings the missing instances of a series over C-GET or C-MOVE (PS3.4 C.4.2, C.4.3) and accounts for each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from pydicom.dataset import Dataset
+from pynetdicom import build_context, evt
+from pynetdicom.association import Association
+
+from pacs_pipeline.errors import Permanent, Transient
+from pacs_pipeline.pacs import status as dimse
+from pacs_pipeline.pacs.answers import text
+from pacs_pipeline.pacs.association import Watch, connect, disconnect, watched
+from pacs_pipeline.pacs.contexts import Proposal, proposals
+from pacs_pipeline.pacs.endpoint import Endpoint
+from pacs_pipeline.pacs.landing import NOT_AUTHORISED, Landing
+from pacs_pipeline.pacs.receiver import StorageReceiver, delivery
+from pacs_pipeline.pacs.uids import is_uid
+from pacs_pipeline.records import InstanceRef, RetrievalFailure, RetrievalReport, SeriesRef
+from pacs_pipeline.settings import SiteSettings
+
+STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
+STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+UIDS_PER_REQUEST = 100
+_TRANSFER_SYNTAXES = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
+_REFUSALS = frozenset({dimse.MOVE_DESTINATION_UNKNOWN, dimse.SOP_CLASS_NOT_SUPPORTED, dimse.NOT_AUTHORISED})
+
+
+class Route(Protocol):
+    """One way to make requests."""
+
+    def carries(self, sop_class: str) -> bool:
+        """Whether instances of this class, or of a class that is not told (empty), can come this way."""
+
+    def request(self, landing: Landing, uids: Sequence[str]) -> Outcome:
+        """Make one request, at SERIES level when ``uids`` is empty, and wait for its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one request ended. ``status`` is None when the association was lost."""
+
+    status: int | None
+    failed: frozenset[str] = frozenset()  # FailedSOPInstanceUIDList
+    completed: int | None = None  # what the PACS says it sent
+    answered: bool = False  # anything at all came back
+
+
+class Retriever(ABC):
+    """Brings instances of one site. A context manager; what it holds open is shared by all its requests."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._association: Association | None = None
+        self._message_id = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the association; the next request opens a new one."""
+        association, self._association = self._association, None
+        if association is not None:
+            disconnect(association)
+
+    def retrieve(
+        self, series: SeriesRef, expected: Sequence[InstanceRef], missing: Collection[str], into: Path
+    ) -> RetrievalReport:
+        """Fetch the ``missing`` SOP Instance UIDs of a series into the folder ``into``.
+
+        ``expected`` is the PACS's own list of the series. Every missing UID is in the report once, landed or
+        failed; what landed is durable. When the PACS is lost in the middle, what came before is reported,
+        with a failure of the request (empty SOPInstanceUID, status None) beside those of the instances.
+        Raises Transient when nothing came because the PACS is away, Permanent when it refuses the request.
+        """
+        landing = Landing(series, missing, into)
+        pursuit = _Pursuit(self._endpoint, landing)
+        classes = {ref.SOPInstanceUID: ref.SOPClassUID for ref in expected}
+        everything = landing.missing.issuperset(classes)
+        for route in self._routes(series.Modality, {classes.get(uid, "") for uid in landing.missing}):
+            uids = [uid for uid in sorted(landing.open) if route.carries(classes.get(uid, ""))]
+            pursuit.follow(route, uids, whole=everything and len(uids) == len(landing.missing))
+        return pursuit.report()
+
+    @abstractmethod
+    def _routes(self, modality: str, sop_classes: Collection[str]) -> Iterable[Route]:
+        """The ways to take, one after the other, to get instances of these classes; empty: class not told."""
+
+    def _next_message_id(self) -> int:
+        self._message_id = self._message_id % 65535 + 1
+        return self._message_id
+
+    def _require(self, association: Association, service: str, name: str, other: str) -> None:
+        if not any(context.abstract_syntax == service for context in association.accepted_contexts):
+            self.close()
+            raise Permanent(
+                f"{self._endpoint.where} does not offer {name}",
+                fix=f"ask the PACS team to allow it for AE title {self._endpoint.calling_ae_title}, "
+                f"or set the site's protocol to {other}",
+            )
+
+
+class CGetRetriever(Retriever):
+    """Retrieval over the association we open: nothing has to reach us, which suits firewalls."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        self._sop_classes: frozenset[str] = frozenset()
+        self._landing: Landing | None = None
+
+    def _routes(self, modality: str, sop_classes: Collection[str]) -> Iterable[Route]:
+        return (_GetRoute(self, proposal) for proposal in proposals(sop_classes, modality))
+
+    def request(self, proposal: Proposal, landing: Landing, uids: Sequence[str]) -> Outcome:
+        """One C-GET over an association with these storage contexts."""
+        association = self._connected(proposal)
+        self._landing = landing
+        try:
+            with watched(association, self._endpoint.timeout, Watch()):
+                query = _identifier(landing.series, uids)
+                return _outcome(association.send_c_get(query, STUDY_ROOT_GET, msg_id=self._next_message_id()))
+        finally:
+            self._landing = None
+
+    def _connected(self, proposal: Proposal) -> Association:
+        association = self._association
+        if association is not None and association.is_established and proposal.sop_classes <= self._sop_classes:
+            return association
+        self.close()
+        association = connect(
+            self._endpoint,
+            [build_context(STUDY_ROOT_GET, _TRANSFER_SYNTAXES), *proposal.contexts],
+            roles=proposal.roles,
+            handlers=[(evt.EVT_C_STORE, self._store)],
+        )
+        self._association, self._sop_classes = association, proposal.sop_classes
+        self._require(association, STUDY_ROOT_GET, "C-GET in the Study Root model", "c-move")
+        return association
+
+    def _store(self, event: evt.Event) -> int:
+        landing = self._landing
+        return NOT_AUTHORISED if landing is None else landing.receive(delivery(event, solicited=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _GetRoute:
+    """C-GET with one set of storage contexts."""
+
+    retriever: CGetRetriever
+    proposal: Proposal
+
+    def carries(self, sop_class: str) -> bool:
+        return sop_class in ("", *self.proposal.sop_classes)
+
+    def request(self, landing: Landing, uids: Sequence[str]) -> Outcome:
+        return self.retriever.request(self.proposal, landing, uids)
+
+
+class CMoveRetriever(Retriever):
+    """Retrieval to our own receiver, which the PACS knows by AE title, host and port."""
+
+    def __init__(self, endpoint: Endpoint, receiver: StorageReceiver) -> None:
+        super().__init__(endpoint)
+        self._receiver = receiver
+
+    def __enter__(self) -> Self:
+        self._receiver.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        finally:
+            self._receiver.__exit__(kind, error, traceback)
+
+    def _routes(self, modality: str, sop_classes: Collection[str]) -> Iterable[Route]:  # noqa: ARG002 - all take one
+        return (self,)
+
+    def carries(self, sop_class: str) -> bool:  # noqa: ARG002 - the receiver takes any
+        """Everything can come this way."""
+        return True
+
+    def request(self, landing: Landing, uids: Sequence[str]) -> Outcome:
+        """One C-MOVE to the receiver."""
+        association = self._connected()
+        message_id = self._next_message_id()
+        before = landing.deliveries
+        self._receiver.expect(landing, self._endpoint.calling_ae_title, message_id)
+        try:
+            with watched(association, self._endpoint.timeout, self._receiver.watch):
+                query = _identifier(landing.series, uids)
+                outcome = _outcome(
+                    association.send_c_move(query, self._receiver.ae_title, STUDY_ROOT_MOVE, msg_id=message_id)
+                )
+            if outcome.status is not None:
+                announced = None if outcome.completed is None else before + outcome.completed
+                failed = outcome.status != dimse.SUCCESS
+                self._receiver.settle(landing, announced, failed=failed)
+            return outcome
+        finally:
+            self._receiver.refuse_all()
+
+    def _connected(self) -> Association:
+        association = self._association
+        if association is None or not association.is_established:
+            association = connect(self._endpoint, [build_context(STUDY_ROOT_MOVE, _TRANSFER_SYNTAXES)])
+            self._association = association
+            self._require(association, STUDY_ROOT_MOVE, "C-MOVE in the Study Root model", "c-get")
+        return association
+
+
+def open_retriever(site: SiteSettings) -> Retriever:
+    """The retriever that a site's settings ask for; open it with ``with``."""
+    endpoint = Endpoint.of(site)
+    if site.protocol == "c-get" or site.receiver is None:  # the settings guarantee a receiver for c-move
+        return CGetRetriever(endpoint)
+    receiver = StorageReceiver(
+        site.receiver.ae_title, site.receiver.port, bind=site.receiver.bind, timeout=site.timeout_seconds
+    )
+    return CMoveRetriever(endpoint, receiver)
+
+
+@dataclass
+class _Pursuit:
+    """One call of ``retrieve``: request after request, from the whole series down to single instances.
+
+    Archives differ in what they do at the first instance they cannot send: some go on, some end the request
+    without a word about the rest, some ignore lists of UIDs. So what is still open after a request is asked
+    for again in a smaller one, until the PACS has answered for each instance.
+    """
+
+    endpoint: Endpoint
+    landing: Landing
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    broken: str = ""  # how the PACS was lost
+    lists_work: bool = False
+
+    def follow(self, route: Route, uids: Sequence[str], *, whole: bool) -> None:
+        """Ask for ``uids`` until each has landed or the PACS has answered for it."""
+        settled: set[str] = set()
+
+        def rest() -> list[str]:
+            return [uid for uid in uids if uid in self.landing.open and uid not in settled]
+
+        if whole and rest():
+            settled |= self._ask(route, uids, ())
+        for size in (UIDS_PER_REQUEST, 1):
+            for chunk in _chunks(rest(), size):
+                if self.broken:
+                    return
+                settled |= self._ask(route, chunk, chunk)
+
+    def _ask(self, route: Route, uids: Sequence[str], named: Sequence[str]) -> set[str]:
+        """Make one request and return the instances there is no use to ask for again."""
+        landed_before = len(self.landing.landed)
+        try:
+            outcome = route.request(self.landing, named)
+        except Transient as problem:
+            if not self.landing.deliveries:
+                raise
+            self.broken = problem.message
+            return set(uids)
+        still_open = self.landing.open.intersection(uids)
+        self.outcomes.update(dict.fromkeys(still_open, outcome))
+        if outcome.status is None:
+            loss = dimse.lost(self.endpoint, "a retrieval")
+            if not self.landing.deliveries and not outcome.answered:
+                raise loss
+            self.broken = loss.message
+            return set(uids)
+        if outcome.status in _REFUSALS and not self.landing.deliveries:
+            raise dimse.failure(self.endpoint, "a retrieval", outcome.status)
+        if len(named) > 1 and len(self.landing.landed) - landed_before > 1:
+            self.lists_work = True
+        done = outcome.status == dimse.SUCCESS or dimse.is_warning(outcome.status)
+        if len(named) == 1 or dimse.is_out_of_resources(outcome.status) or (named and done and self.lists_work):
+            return set(still_open)
+        return set(still_open & outcome.failed)
+
+    def report(self) -> RetrievalReport:
+        """The account of every missing instance."""
+        series = self.landing.series.SeriesInstanceUID
+        failures = [RetrievalFailure(series, "", None, self.broken)] if self.broken else []
+        failures += (self._failure(series, uid) for uid in sorted(self.landing.open))
+        return RetrievalReport(
+            landed=tuple(self.landing.landed[uid] for uid in sorted(self.landing.landed)),
+            failures=(*failures, *self.landing.failures),
+            unexpected=tuple(self.landing.unexpected[uid] for uid in sorted(self.landing.unexpected)),
+            duplicates=self.landing.duplicates,
+        )
+
+    def _failure(self, series: str, uid: str) -> RetrievalFailure:
+        outcome = self.outcomes.get(uid)
+        if outcome is None or outcome.status is None:
+            return RetrievalFailure(series, uid, None, "the association was lost before it was sent")
+        words = dimse.in_words(outcome.status)
+        if uid in outcome.failed:
+            message = f"the PACS lists it as failed ({words})"
+        elif outcome.status == dimse.SUCCESS or dimse.is_warning(outcome.status):
+            message = f"the PACS did not send it although the request ended with {words}"
+        else:
+            message = f"the request ended with {words}"
+        return RetrievalFailure(series, uid, outcome.status, message)
+
+
+def _identifier(series: SeriesRef, uids: Sequence[str]) -> Dataset:
+    """The request's identifier: the whole series, or the instances that are named."""
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "IMAGE" if uids else "SERIES"
+    identifier.StudyInstanceUID = series.StudyInstanceUID
+    identifier.SeriesInstanceUID = series.SeriesInstanceUID
+    if uids:
+        identifier.SOPInstanceUID = list(uids)
+    return identifier
+
+
+def _outcome(responses: Iterator[tuple[Dataset, Dataset | None]]) -> Outcome:
+    """Follow the responses of one C-GET or C-MOVE to the final one (PS3.4 C.4.2.1.5, C.4.3.1.4)."""
+    answered = False
+    for status, identifier in responses:
+        code = status.get("Status")
+        if code is None:
+            break
+        answered = True
+        if code in dimse.PENDING:
+            continue
+        listed = text(identifier, "FailedSOPInstanceUIDList").split("\\") if identifier is not None else []
+        counts = (status.get("NumberOfCompletedSuboperations"), status.get("NumberOfWarningSuboperations"))
+        return Outcome(
+            status=code,
+            failed=frozenset(uid for uid in (part.strip(" \0") for part in listed) if is_uid(uid)),
+            completed=None if counts[0] is None else counts[0] + (counts[1] or 0),
+            answered=True,
+        )
+    return Outcome(status=None, answered=answered)
+
+
+def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
