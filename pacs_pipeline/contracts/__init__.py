@@ -1,1 +1,21 @@
-"""Data contracts (ODCS) compiled to Great Expectations; verdicts and Data Docs. The only room that imports great_expectations."""
+"""Data contracts (ODCS) compiled to Great Expectations; verdicts and Data Docs.
+
+The only room that imports great_expectations.
+"""
+
+from pacs_pipeline.contracts.checks import CheckSpec, ColumnSpec, Contract, Kind, Limit, fingerprint
+from pacs_pipeline.contracts.gx import Judgement, check_expectations, validate
+from pacs_pipeline.contracts.odcs import load_contracts
+
+__all__ = [
+    "CheckSpec",
+    "ColumnSpec",
+    "Contract",
+    "Judgement",
+    "Kind",
+    "Limit",
+    "check_expectations",
+    "fingerprint",
+    "load_contracts",
+    "validate",
+]
