@@ -91,6 +91,10 @@ class Bucket:
             settings, attempts=attempts, connect_timeout=connect_timeout, read_timeout=read_timeout
         )
 
+    def close(self) -> None:
+        """Close the connections; the object is of no use afterwards."""
+        self._client.close()
+
     def uri(self, key: str) -> str:
         """The ``s3://`` address of ``key``."""
         return f"s3://{self.name}/{key}"
