@@ -8,18 +8,16 @@ from collections.abc import Iterator
 from random import Random
 
 from pydicom import DataElement, dcmread
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 from pacs_pipeline.demo.documents import burn_in, pdf_letter, write_report
 from pacs_pipeline.demo.names import staff
-from pacs_pipeline.demo.plan import UID_ROOT, Series, Study, uid
-from pacs_pipeline.demo.templates import template
+from pacs_pipeline.demo.plan import Series, Study, uid
+from pacs_pipeline.demo.templates import file_meta, template
 
-_IMPLEMENTATION_CLASS_UID = f"{UID_ROOT}.1"
-_IMPLEMENTATION_VERSION_NAME = "SAMPLE_1"
 _DICOM_UIDS = "1.2.840.10008."
 _UTC_OFFSETS = {"north": "+0100", "south": "-0500"}
 
@@ -225,14 +223,7 @@ def _number(ds: Dataset, series: Series, number: int) -> None:
     if "ImageIndex" in ds or ds.Modality == "PT":
         ds.ImageIndex = number
         ds.NumberOfSlices = series.length
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = ds.file_meta.TransferSyntaxUID
-    meta.ImplementationClassUID = UID(_IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = _IMPLEMENTATION_VERSION_NAME
-    ds.file_meta = meta
+    ds.file_meta = file_meta(ds)
 
 
 def _encoded(ds: Dataset) -> Dataset:

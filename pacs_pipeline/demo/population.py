@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydicom.filewriter import dcmwrite
 
+from pacs_pipeline.demo.atomic import write_text
 from pacs_pipeline.demo.instances import instances
 from pacs_pipeline.demo.plan import Population
 from pacs_pipeline.errors import SettingsError
@@ -80,9 +81,11 @@ class PopulationSummary:
     folder: Path
 
 
-def is_complete(out: Path, population: Population) -> bool:
-    """Whether ``out`` holds all of exactly this population: the table is written last."""
-    return (out / TABLE).is_file() and _read_parameters(out) == _parameters(population)
+def is_complete(out: Path, population: Population | None = None) -> bool:
+    """Whether ``out`` holds all of exactly this population (by default of any): the table is written last."""
+    found = _read_parameters(out)
+    wanted = found if population is None else _parameters(population)
+    return found is not None and found == wanted and (out / TABLE).is_file()
 
 
 def generate(
@@ -170,12 +173,11 @@ def _claim(out: Path, population: Population) -> None:
     found = _read_parameters(out)
     if found == _parameters(population):
         return
-    partial = out / f"{PARAMETERS}.partial"
-    if found is not None or any(entry != partial for entry in out.iterdir()):
+    leftover = out / f"{PARAMETERS}.partial"
+    if found is not None or any(entry != leftover for entry in out.iterdir()):
         content = "another sample population" if found is not None else "other files"
         raise SettingsError(f"the folder {out} holds {content}", fix="name an empty or new folder with --out")
-    partial.write_text(json.dumps(_parameters(population), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    partial.replace(out / PARAMETERS)
+    write_text(out / PARAMETERS, json.dumps(_parameters(population), indent=1, sort_keys=True) + "\n")
 
 
 def _parameters(population: Population) -> dict[str, object]:

@@ -10,9 +10,10 @@ from functools import cache
 from pathlib import Path
 
 import pydicom
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    UID,
     ComprehensiveSRStorage,
     DigitalXRayImageStorageForPresentation,
     EncapsulatedPDFStorage,
@@ -64,6 +65,18 @@ def template(name: str) -> Dataset:
     return copy.deepcopy(_load(name))
 
 
+def file_meta(ds: Dataset) -> FileMetaDataset:
+    """The file meta information of ``ds`` as this module writes it, in the transfer syntax it has."""
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    meta.TransferSyntaxUID = ds.file_meta.TransferSyntaxUID
+    meta.ImplementationClassUID = UID("1.2.826.0.1.3680043.8.498.1")
+    meta.ImplementationVersionName = "SAMPLE_1"
+    return meta
+
+
 @cache
 def _load(name: str) -> Dataset:
     source = TEMPLATES[name]
@@ -71,6 +84,8 @@ def _load(name: str) -> Dataset:
         warnings.simplefilter("ignore")  # the files are as odd as real life; what we write is checked by the tests
         ds = pydicom.dcmread(_TEST_FILES / source.file)
         ds.walk(_decode_and_fold)
+    if ds.file_meta.TransferSyntaxUID.is_encapsulated:
+        ds["PixelData"].VR = "OB"  # PS3.5 A.4; some of the files say OW
     for keyword in _NOT_OURS:
         if keyword in ds:
             delattr(ds, keyword)
