@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from pacs_pipeline.cli import demo, terminal
+from pacs_pipeline.cli import terminal
+from pacs_pipeline.cli.demo import app as demo_app
 from pacs_pipeline.errors import PipelineError, SettingsError
 
 if TYPE_CHECKING:  # the heavy imports wait until a command needs them
@@ -25,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(demo.app, name="demo")
+app.add_typer(demo_app, name="demo")
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="the settings; default $PACS_PIPELINE_CONFIG or ./pacs_pipeline.yaml")
@@ -104,26 +106,24 @@ def sql(query: Annotated[str, typer.Argument(help="one SELECT")], config: Config
 
 
 @app.command()
-def deidentify(
-    source: Annotated[Path, typer.Argument(metavar="SRC_DIR", help="a folder tree of DICOM files")],
-    out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="where the clean instances go")],
-    profile: Annotated[str, typer.Option(help="the de-identification profile")] = "basic-modified-dates",
-    mapping: Annotated[Path | None, typer.Option(help="CSV of old and new SOPInstanceUID; for the steward")] = None,
-    report: Annotated[Path | None, typer.Option(help="CSV with one row per source file")] = None,
-    config: Config = None,
-) -> None:
-    """De-identify a folder tree with the engine of the pipeline."""
-    ...
-
-
-@app.command()
 def sample(
     out: Annotated[Path, typer.Option(help="the folder to write to")],
     patients: Annotated[int, typer.Option(min=1, help="how many synthetic patients")] = 12,
     seed: Annotated[int, typer.Option(help="the same seed gives the same files")] = 1,
+    instances: Annotated[int | None, typer.Option(help="exactly so many instances; default about 13 a patient")] = None,
 ) -> None:
     """Write a synthetic population as DICOM files."""
-    ...
+    from pacs_pipeline.demo.plan import Population
+    from pacs_pipeline.demo.population import generate
+
+    population = Population(patients=patients, seed=seed, instances=instances)
+    with terminal.bar("writing instances") as progress:
+        written = itertools.count(1)
+        made = generate(out, population, lambda _instance: progress(next(written), instances))
+    terminal.console.print(
+        f"{made.instances:,} instances of {made.patients:,} patients in {made.studies:,} studies and "
+        f"{made.series:,} series, {made.bytes / 1e6:,.1f} MB, in {escape(str(out))}"
+    )
 
 
 def _settings(config: Path | None) -> Settings:

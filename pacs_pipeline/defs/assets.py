@@ -1,4 +1,4 @@
-"""The chain of assets of a site: each unpacks its partitions, calls one stage and returns what a person wants to see."""
+"""The chain of assets of a site: each unpacks its partitions, calls one stage and shows what came out."""
 
 from __future__ import annotations
 

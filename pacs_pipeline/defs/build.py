@@ -13,7 +13,7 @@ from pacs_pipeline.compute import Pool
 from pacs_pipeline.defs.assets import site_assets
 from pacs_pipeline.defs.jobs import site_jobs
 from pacs_pipeline.defs.progress import shown_nowhere
-from pacs_pipeline.defs.schedules import nightly_census
+from pacs_pipeline.defs.schedules import nightly
 from pacs_pipeline.defs.sensors import staleness_sensor
 from pacs_pipeline.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, Settings, load_settings
 from pacs_pipeline.stages.chain import open_pool
@@ -34,9 +34,14 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, object] | No
     return dg.Definitions(
         assets=[asset for site in settings.sites for asset in site_assets(site, contracts)],
         jobs=[job for of_site in jobs.values() for job in of_site.all],
-        schedules=[nightly_census(site, jobs[site.name].census, status) for site in settings.sites],
+        schedules=[nightly(site, jobs[site.name].chain, status) for site in settings.sites],
         sensors=[staleness_sensor(settings, {name: of_site.chain for name, of_site in jobs.items()})],
-        resources={"project": project, "pool": _worker_pool(project), "shown_progress": shown_nowhere, **(resource_overrides or {})},
+        resources={
+            "project": project,
+            "pool": _worker_pool(project),
+            "shown_progress": shown_nowhere,
+            **(resource_overrides or {}),
+        },
         executor=dg.in_process_executor,
     )
 

@@ -10,6 +10,10 @@ from pacs_pipeline.defs.partitions import study_dates
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline.stages.staleness import STAGE_ASSETS
 
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+PARTITION_TAG = "dagster/partition"
+
 MAX_RETRIES_TAG = "dagster/max_retries"
 """Read by the run-retry daemon; set to 0 on a run that failed for good."""
 
@@ -36,7 +40,7 @@ def site_jobs(site: SiteSettings) -> SiteJobs:
             f"{site.name}_census",
             selection=dg.AssetSelection.assets(first),
             partitions_def=study_dates(site),
-            description=f"Ask the PACS of {site.name} what it has; moves no images. What is new goes on by the sensor.",
+            description=f"Ask the PACS of {site.name} what it has; moves no images.",
             run_tags={"site": site.name},
         ),
         chain=dg.define_asset_job(

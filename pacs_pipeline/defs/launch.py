@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from pathlib import Path
 import dagster as dg
 
 from pacs_pipeline.defs.build import build_defs
+from pacs_pipeline.defs.jobs import RANGE_END_TAG, RANGE_START_TAG
 from pacs_pipeline.defs.progress import ShownProgress
-from pacs_pipeline.defs.schedules import RANGE_END_TAG, RANGE_START_TAG
 from pacs_pipeline.records import Partition
 from pacs_pipeline.settings import Settings
 
@@ -41,10 +42,21 @@ class Launcher:
 
 @contextmanager
 def launcher(settings: Settings, home: Path, shown: ShownProgress | None = None) -> Iterator[Launcher]:
-    """Open the Dagster instance in ``home``, with the project's ``dagster.yaml`` when it has none yet."""
+    """Open the Dagster instance in ``home`` for runs in this process; ``shown`` shows their progress."""
+    os.environ["DAGSTER_HOME"] = str(prepare_home(home))  # Dagster itself reads nothing else
+    quiet = logging.getLogger("dagster")
+    level, quiet_level = quiet.level, logging.CRITICAL
+    quiet.setLevel(quiet_level)  # the terminal shows bars; the instance keeps the log
+    try:
+        with dg.DagsterInstance.get() as instance:
+            yield Launcher(settings, instance, shown)
+    finally:
+        quiet.setLevel(level)
+
+
+def prepare_home(home: Path) -> Path:
+    """Make ``home`` a folder for Dagster, with the project's ``dagster.yaml`` unless it has its own; absolute."""
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         shutil.copyfile(INSTANCE_CONFIG, home / "dagster.yaml")
-    os.environ["DAGSTER_HOME"] = str(home.resolve())  # run workers and the UI read it
-    with dg.DagsterInstance.get() as instance:
-        yield Launcher(settings, instance, shown)
+    return home.resolve()

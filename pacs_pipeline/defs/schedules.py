@@ -1,23 +1,20 @@
-"""The nightly census of each site, in the site's own zone."""
+"""The nightly run of each site, in the site's own zone."""
 
 from __future__ import annotations
 
 import dagster as dg
 
+from pacs_pipeline.defs.jobs import RANGE_END_TAG, RANGE_START_TAG
 from pacs_pipeline.defs.partitions import lookback
 from pacs_pipeline.settings import SiteSettings
 
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
 
-
-def nightly_census(
+def nightly(
     site: SiteSettings, job: dg.UnresolvedAssetJobDefinition, status: dg.DefaultScheduleStatus
 ) -> dg.ScheduleDefinition:
-    """One run a night that asks the PACS about the whole look-back window.
+    """One run a night that asks the PACS about the whole look-back window and materialises what is new.
 
-    It moves no images: the staleness sensor then requests a run for exactly the days on which something is
-    new or changed, so that late studies are found and quiet days cost nothing.
+    All days of the window share the run: a day on which nothing changed costs a few queries and no images.
     """
 
     @dg.schedule(
@@ -26,13 +23,13 @@ def nightly_census(
         execution_timezone=site.timezone,
         job=job,
         default_status=status,
-        description=f"Census of the last {site.lookback_days} days of {site.name}; what is new follows by the sensor.",
+        description=f"Asks {site.name} about its last {site.lookback_days} days and takes what is new to the lake.",
     )
-    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        window = lookback(site, context.scheduled_execution_time)
-        if window is None:
+    def window(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        days = lookback(site, context.scheduled_execution_time)
+        if days is None:
             return dg.SkipReason(f"the first day of {site.name}, {site.start_date}, is not over yet")
-        first, last = window
+        first, last = days
         return dg.RunRequest(tags={RANGE_START_TAG: first.isoformat(), RANGE_END_TAG: last.isoformat()})
 
-    return nightly
+    return window

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
 import dagster as dg
 
+from pacs_pipeline.defs.jobs import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from pacs_pipeline.errors import PipelineError
 from pacs_pipeline.settings import Settings
 from pacs_pipeline.stages.project import Project
@@ -16,7 +17,6 @@ from pacs_pipeline.stages.staleness import STAGE_ASSETS, Stale, stale_partitions
 from pacs_pipeline.stages.states import partition_states
 
 REQUESTS_PER_TICK = 50
-PARTITION_TAG = "dagster/partition"
 WHY_TAG = "pacs_pipeline/why"
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -120,6 +120,15 @@ def staleness_sensor(settings: Settings, chains: Mapping[str, dg.UnresolvedAsset
 def _unfinished(instance: dg.DagsterInstance, sites: Mapping[str, str]) -> set[tuple[str, str]]:
     """The (site, partition key) pairs that a run is working on or waits for."""
     runs = instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
-    return {
-        (sites[run.job_name], key) for run in runs if run.job_name in sites and (key := run.tags.get(PARTITION_TAG))
-    }
+    return {(sites[run.job_name], key) for run in runs if run.job_name in sites for key in keys_of_run(run.tags)}
+
+
+def keys_of_run(tags: Mapping[str, str]) -> Iterator[str]:
+    """The partition keys of a run with ``tags``: its one partition, or every day of its range."""
+    if PARTITION_TAG in tags:
+        yield tags[PARTITION_TAG]
+    elif RANGE_START_TAG in tags and RANGE_END_TAG in tags:
+        day, last = (dt.date.fromisoformat(tags[tag]) for tag in (RANGE_START_TAG, RANGE_END_TAG))
+        while day <= last:
+            yield day.isoformat()
+            day += dt.timedelta(days=1)

@@ -43,7 +43,7 @@ def _ask(what: str, question: Callable[[], str]) -> CheckResult:
 
 
 def _zones(project: Project) -> Iterator[CheckResult]:
-    created = _ask("zones", lambda: project.zones.create() or str(project.zones.root))
+    created = _ask("zones", lambda: _create(project))
     if created.error is not None:
         yield created
         return
@@ -69,3 +69,8 @@ def _prepare(project: Project) -> str:
     path = project.settings.warehouse.path
     warehouse.prepare(path)
     return f"{path} can be written, schema is current"
+
+
+def _create(project: Project) -> str:
+    project.zones.create()
+    return f"{project.zones.root}, open to their owner only"

@@ -15,6 +15,9 @@ from pacs_pipeline.stages.ledger import QUARANTINED, RELEASED, Ledger
 from pacs_pipeline.stages.project import Progress, Project, silent
 from pacs_pipeline.stages.staleness import deidentify_inputs
 
+PRELOAD = ("pacs_pipeline.deidentify",)
+"""What the workers of a pool inherit instead of importing it again."""
+
 T = TypeVar("T")
 
 

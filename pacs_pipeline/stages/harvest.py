@@ -26,7 +26,10 @@ from pacs_pipeline.stages.project import Progress, Project, silent
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-"""How often one run asks for what did not arrive before it is written down as unavailable."""
+"""How often one run asks again for a series when the association broke or a disk was full."""
+
+OUT_OF_RESOURCES = 0xA700
+"""C-STORE and C-MOVE status, PS3.4 B.2.3 and C.4.2.1.5."""
 
 LANDED, UNAVAILABLE, UNEXPECTED = "landed", "unavailable", "unexpected"
 
@@ -94,26 +97,26 @@ class _Landing:
     def fetch(
         self, retriever: Retriever, series: SeriesRef, expected: tuple[InstanceRef, ...], partition: Partition
     ) -> None:
-        into = self.root / series.SeriesInstanceUID
-        into.mkdir(parents=True, exist_ok=True, mode=0o700)
+        into = storage.make_folder(self.root / series.SeriesInstanceUID)
         self._reuse(into, expected)
-        lost = None
+        wanted = {ref.SOPInstanceUID for ref in expected}
+        problem = None
         for _ in range(ATTEMPTS):
-            missing = {ref.SOPInstanceUID for ref in expected} - self.have.keys()
+            missing = wanted - self.have.keys()
             if not missing:
                 return
             report = retriever.retrieve(series, expected, missing, into)
-            for landed in report.landed:
-                self.have[landed.SOPInstanceUID] = landed
-                self.failures.pop(landed.SOPInstanceUID, None)
             self.fetched += len(report.landed)
-            lost = next((f for f in report.failures if not f.SOPInstanceUID and f.status is None), None)
+            self.have.update({landed.SOPInstanceUID: landed for landed in report.landed})
             self.failures.update({f.SOPInstanceUID: f for f in report.failures if f.SOPInstanceUID in missing})
             self.unexpected.update({ref.SOPInstanceUID: ref for ref in report.unexpected})
-        if lost is not None and {ref.SOPInstanceUID for ref in expected} - self.have.keys():
+            problem = next((f for f in report.failures if _passes_by_itself(f)), None)
+            if problem is None:
+                return  # the PACS has answered for every instance
+        if problem is not None and wanted - self.have.keys():
             raise Transient(
-                f"{partition}: the PACS broke off {ATTEMPTS} times while sending a series ({lost.message})",
-                fix="what arrived is kept; run the partition again when the PACS is back",
+                f"{partition}: a series did not arrive in full in {ATTEMPTS} attempts ({problem.message})",
+                fix="what arrived is kept; run the partition again when PACS, network and disk are well",
             )
 
     def _reuse(self, into: Path, expected: Iterable[InstanceRef]) -> None:
@@ -133,13 +136,13 @@ class _Landing:
 
     def rows(self, listings: Iterable[tuple[SeriesRef, tuple[InstanceRef, ...]]]) -> Iterator[dict[str, Any]]:
         asked = set()
-        for series, expected in listings:
+        for _, expected in listings:
             for ref in expected:
                 if ref.SOPInstanceUID in asked:  # listed twice by the PACS: one instance, one row
                     continue
                 asked.add(ref.SOPInstanceUID)
                 landed = self.have.get(ref.SOPInstanceUID)
-                yield self._landed(landed) if landed else self._unavailable(series, ref)
+                yield self._landed(landed) if landed else self._unavailable(ref)
         for ref in self.unexpected.values():
             if ref.SOPInstanceUID not in asked:
                 yield _row(ref, UNEXPECTED, "sent without being asked for; not kept")
@@ -153,12 +156,18 @@ class _Landing:
             "sha256": landed.sha256,
         }
 
-    def _unavailable(self, series: SeriesRef, ref: InstanceRef) -> dict[str, Any]:
+    def _unavailable(self, ref: InstanceRef) -> dict[str, Any]:
         failure = self.failures.get(ref.SOPInstanceUID)
         detail = failure.message if failure else "the PACS listed it and did not send it"
         if failure and failure.status is not None:
             detail = f"{detail} (0x{failure.status:04X})"
         return _row(ref, UNAVAILABLE, detail)
+
+
+def _passes_by_itself(failure: RetrievalFailure) -> bool:
+    """Whether the failure says nothing of the instance: the association was lost, or a disk is full."""
+    lost = not failure.SOPInstanceUID and failure.status is None
+    return lost or failure.status == OUT_OF_RESOURCES
 
 
 def _row(ref: InstanceRef, status: str, detail: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Project:
         return deidentify.Keys.derive(
             self.settings.project_secret(),
             self.settings.project,
-            max_date_shift_days=self.settings.deidentify.max_date_shift_days,
+            max_shift_days=self.settings.deidentify.max_date_shift_days,
         )
 
     @cached_property
@@ -75,7 +75,7 @@ class Project:
             profile=self.profile.fingerprint,
             contracts=contracts.fingerprint(self.contracts),
             code=deidentify.CODE_VERSION,
-            keys=self.keys.fingerprint,
+            keys=self.keys.hash(f"keys/{self.keys.max_shift_days}"),
         )
 
     def partition_id(self, partition: Partition) -> str:

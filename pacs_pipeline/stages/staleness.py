@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from pacs_pipeline.records import Manifest, Partition, Stage, Verdict, VerdictStatus, fingerprint
 
-
 STAGE_ASSETS = {
     Stage.CENSUS: "census",
     Stage.HARVEST: "landed",
