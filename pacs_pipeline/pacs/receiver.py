@@ -15,7 +15,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from pacs_pipeline.errors import Permanent, PipelineError, Transient
 from pacs_pipeline.pacs.association import MAXIMUM_PDU_SIZE, Watch, hang_up, tune
-from pacs_pipeline.pacs.contexts import TRANSFER_SYNTAXES, is_storage
+from pacs_pipeline.pacs.contexts import COMPRESSED, TRANSFER_SYNTAXES, UNCOMPRESSED, is_storage
 from pacs_pipeline.pacs.landing import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -33,7 +33,7 @@ class StorageReceiver:
     """Listens on the site's receiver port from ``__enter__`` to ``__exit__``.
 
     It answers only to its own AE title and takes instances only while a request waits for them. All storage
-    classes are accepted, private and unknown ones too, in the transfer syntax the sender names first.
+    classes are accepted, private and unknown ones too, in any transfer syntax.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class StorageReceiver:
         self._lock = threading.Lock()
         self._landing: Landing | None = None
         self._cause: tuple[str, int] = ("", 0)
+        self._compressed_first = False
         self._handling = 0
         self._server: ThreadedAssociationServer | None = None
         self._ae = AE(ae_title=ae_title)
@@ -71,7 +72,7 @@ class StorageReceiver:
                 block=False,
                 evt_handlers=[
                     (evt.EVT_CONN_OPEN, lambda event: tune(event, self._timeout)),
-                    (evt.EVT_REQUESTED, _accept_as_proposed),
+                    (evt.EVT_REQUESTED, self._accept_as_proposed),
                     (evt.EVT_SOP_COMMON, _serve_as_storage),
                     (evt.EVT_DATA_RECV, lambda _: self.watch.touch()),
                     (evt.EVT_C_STORE, self._store),
@@ -90,10 +91,15 @@ class StorageReceiver:
                 hang_up(association)
             server.shutdown()
 
-    def expect(self, landing: Landing, calling_ae_title: str, message_id: int) -> None:
-        """Take what the C-MOVE with this Message ID brings, until ``refuse_all``."""
+    def expect(self, landing: Landing, cause: tuple[str, int], *, compressed_first: bool) -> None:
+        """Take what the C-MOVE of this AE title and Message ID brings, until ``refuse_all``.
+
+        A sender that offers several transfer syntaxes in one context leaves the choice to us without telling
+        how the instances are stored; ``compressed_first`` is which to choose.
+        """
         with self._lock:
-            self._landing, self._cause = landing, (calling_ae_title, message_id)
+            self._landing, self._cause = landing, cause
+            self._compressed_first = compressed_first
         self.watch.touch()
 
     def refuse_all(self) -> None:
@@ -123,6 +129,14 @@ class StorageReceiver:
     def _patience(self) -> float:
         connected = self._server is not None and bool(self._server.active_associations)
         return min(self._timeout, 10.0 if connected else 4 * _QUIET_SECONDS)
+
+    def _accept_as_proposed(self, event: evt.Event) -> None:
+        """Support, for this association, every storage class that is proposed, private and unlisted ones too."""
+        order = (*COMPRESSED, *UNCOMPRESSED) if self._compressed_first else TRANSFER_SYNTAXES
+        proposed = cast(A_ASSOCIATE, event.assoc.requestor.primitive).presentation_context_definition_list
+        classes = {str(context.abstract_syntax) for context in proposed}
+        contexts = [build_context(sop_class, list(order)) for sop_class in classes if is_storage(sop_class)]
+        event.assoc.acceptor.supported_contexts = [build_context(_VERIFICATION), *contexts]
 
     def _store(self, event: evt.Event) -> int:
         with self._lock:
@@ -168,18 +182,6 @@ def _cause_of(event: evt.Event) -> tuple[str, int]:
     request = cast(C_STORE, event.request)
     title = request.MoveOriginatorApplicationEntityTitle
     return (str(title).strip() if title else "", request.MoveOriginatorMessageID or 0)
-
-
-def _accept_as_proposed(event: evt.Event) -> None:
-    """Support, for this association, every storage class that is proposed, in the sender's order of syntaxes."""
-    syntaxes: dict[str, list[str]] = {}
-    for context in cast(A_ASSOCIATE, event.assoc.requestor.primitive).presentation_context_definition_list:
-        known = [str(uid) for uid in context.transfer_syntax if uid in TRANSFER_SYNTAXES]
-        if known and is_storage(str(context.abstract_syntax)):
-            merged = syntaxes.setdefault(str(context.abstract_syntax), [])
-            merged.extend(uid for uid in known if uid not in merged)
-    contexts = [build_context(sop_class, merged) for sop_class, merged in syntaxes.items()]
-    event.assoc.acceptor.supported_contexts = [build_context(_VERIFICATION), *contexts]
 
 
 def _serve_as_storage(event: evt.Event) -> dict[str, SOPClassCommonExtendedNegotiation]:

@@ -35,6 +35,10 @@ _REFUSALS = frozenset({dimse.MOVE_DESTINATION_UNKNOWN, dimse.SOP_CLASS_NOT_SUPPO
 class Route(Protocol):
     """One way to make requests."""
 
+    @property
+    def alternative(self) -> bool:
+        """Whether this way is only for instances that failed in the one before."""
+
     def carries(self, sop_class: str) -> bool:
         """Whether instances of this class, or of a class that is not told (empty), can come this way."""
 
@@ -89,7 +93,8 @@ class Retriever(ABC):
         classes = {ref.SOPInstanceUID: ref.SOPClassUID for ref in expected}
         everything = landing.missing.issuperset(classes)
         for route in self._routes(series.Modality, {classes.get(uid, "") for uid in landing.missing}):
-            uids = [uid for uid in sorted(landing.open) if route.carries(classes.get(uid, ""))]
+            left = pursuit.failed if route.alternative else landing.open
+            uids = [uid for uid in sorted(left) if route.carries(classes.get(uid, ""))]
             pursuit.follow(route, uids, whole=everything and len(uids) == len(landing.missing))
         return pursuit.report()
 
@@ -116,7 +121,7 @@ class CGetRetriever(Retriever):
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
-        self._sop_classes: frozenset[str] = frozenset()
+        self._proposal: Proposal | None = None
         self._landing: Landing | None = None
 
     def _routes(self, modality: str, sop_classes: Collection[str]) -> Iterable[Route]:
@@ -134,8 +139,8 @@ class CGetRetriever(Retriever):
             self._landing = None
 
     def _connected(self, proposal: Proposal) -> Association:
-        association = self._association
-        if association is not None and association.is_established and proposal.sop_classes <= self._sop_classes:
+        association, current = self._association, self._proposal
+        if association is not None and association.is_established and current is not None and current.covers(proposal):
             return association
         self.close()
         association = connect(
@@ -144,7 +149,7 @@ class CGetRetriever(Retriever):
             roles=proposal.roles,
             handlers=[(evt.EVT_C_STORE, self._store)],
         )
-        self._association, self._sop_classes = association, proposal.sop_classes
+        self._association, self._proposal = association, proposal
         self._require(association, STUDY_ROOT_GET, "C-GET in the Study Root model", "c-move")
         return association
 
@@ -159,6 +164,10 @@ class _GetRoute:
 
     retriever: CGetRetriever
     proposal: Proposal
+
+    @property
+    def alternative(self) -> bool:
+        return self.proposal.alternative
 
     def carries(self, sop_class: str) -> bool:
         return sop_class in ("", *self.proposal.sop_classes)
@@ -186,19 +195,16 @@ class CMoveRetriever(Retriever):
         finally:
             self._receiver.__exit__(kind, error, traceback)
 
-    def _routes(self, modality: str, sop_classes: Collection[str]) -> Iterable[Route]:  # noqa: ARG002 - all take one
-        return (self,)
+    def _routes(self, modality: str, sop_classes: Collection[str]) -> Iterable[Route]:  # noqa: ARG002 - any goes
+        return (_MoveRoute(self, alternative=False), _MoveRoute(self, alternative=True))
 
-    def carries(self, sop_class: str) -> bool:  # noqa: ARG002 - the receiver takes any
-        """Everything can come this way."""
-        return True
-
-    def request(self, landing: Landing, uids: Sequence[str]) -> Outcome:
+    def request(self, landing: Landing, uids: Sequence[str], *, compressed_first: bool) -> Outcome:
         """One C-MOVE to the receiver."""
         association = self._connected()
         message_id = self._next_message_id()
         before = landing.deliveries
-        self._receiver.expect(landing, self._endpoint.calling_ae_title, message_id)
+        cause = (self._endpoint.calling_ae_title, message_id)
+        self._receiver.expect(landing, cause, compressed_first=compressed_first)
         try:
             with watched(association, self._endpoint.timeout, self._receiver.watch):
                 query = _identifier(landing.series, uids)
@@ -220,6 +226,20 @@ class CMoveRetriever(Retriever):
             self._association = association
             self._require(association, STUDY_ROOT_MOVE, "C-MOVE in the Study Root model", "c-get")
         return association
+
+
+@dataclass(frozen=True, slots=True)
+class _MoveRoute:
+    """C-MOVE, with our choice where the PACS leaves the transfer syntax to us."""
+
+    retriever: CMoveRetriever
+    alternative: bool
+
+    def carries(self, sop_class: str) -> bool:  # noqa: ARG002 - the receiver takes any
+        return True
+
+    def request(self, landing: Landing, uids: Sequence[str]) -> Outcome:
+        return self.retriever.request(landing, uids, compressed_first=self.alternative)
 
 
 def open_retriever(site: SiteSettings) -> Retriever:
@@ -247,6 +267,11 @@ class _Pursuit:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     broken: str = ""  # how the PACS was lost
     lists_work: bool = False
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """What the PACS knows and could not send; an instance it does not know comes no other way either."""
+        return frozenset(uid for uid in self.landing.open if self.outcomes[uid].status != dimse.SUCCESS)
 
     def follow(self, route: Route, uids: Sequence[str], *, whole: bool) -> None:
         """Ask for ``uids`` until each has landed or the PACS has answered for it."""

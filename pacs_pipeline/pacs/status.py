@@ -36,7 +36,7 @@ def is_warning(status: int) -> bool:
 
 def is_out_of_resources(status: int) -> bool:
     """Whether the PACS says that it has too much to do or to hold."""
-    return status & 0xFF00 == 0xA700 or status == 0x0213
+    return status in (0xA700, 0xA701, 0x0213)
 
 
 def in_words(status: int) -> str:
