@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -43,6 +44,8 @@ def writing(path: Path, *, wait_seconds: float = WRITER_WAIT_SECONDS) -> Iterato
     cannot be used.
     """
     _make_folder(path)
+    if not path.exists():
+        _create(path)
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": MEMORY_LIMIT,
         "preserve_insertion_order": "false",  # or a large load is held in memory to keep its order
@@ -203,6 +206,18 @@ def _in_transaction(connection: duckdb.DuckDBPyConnection) -> bool:
         return True
     connection.execute("ROLLBACK")
     return False
+
+
+def _create(path: Path) -> None:
+    """Make the database elsewhere and link it into place: a run killed meanwhile leaves no half-made file."""
+    new = _spill_folder(path) / f"new-{secrets.token_hex(8)}.duckdb"
+    try:
+        with duckdb_errors(path), duckdb.connect(str(new)) as connection:
+            migrate(connection)
+        with suppress(FileExistsError):  # another process was faster; its database is as good
+            path.hardlink_to(new)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _make_folder(path: Path) -> None:
