@@ -4,6 +4,7 @@ The only room that imports great_expectations.
 """
 
 from pacs_pipeline.contracts.checks import CheckSpec, ColumnSpec, Contract, Kind, Limit, fingerprint
+from pacs_pipeline.contracts.data_docs import write_data_docs
 from pacs_pipeline.contracts.gx import Judgement, check_expectations, validate
 from pacs_pipeline.contracts.odcs import load_contracts
 
@@ -18,4 +19,5 @@ __all__ = [
     "fingerprint",
     "load_contracts",
     "validate",
+    "write_data_docs",
 ]

@@ -66,7 +66,7 @@ def validate(contracts: Sequence[Contract], tables: Mapping[str, Path]) -> Judge
 
 def check_expectations(contracts: Sequence[Contract]) -> None:
     """Let the engine look at every rule without data; raises SettingsError naming contract and rule."""
-    with _quiet_engine():
+    with quiet_engine():
         for contract in contracts:
             for check in contract.rules:
                 if check.kind not in (Kind.SCHEMA, Kind.ROW_COUNT):
@@ -100,7 +100,7 @@ def _judge(contract: Contract, opened: Mapping[str, Table | Unreadable], session
             results[check.rule] = _row_count(check, table.rows)
         elif problem:
             results[check.rule] = _could_not_run(check, table.rows, problem)
-        elif table.rows == 0 and _by_row(check):
+        elif table.rows == 0 and is_by_row(check):
             results[check.rule] = _result(check, 0, _Count(0, success=True))
         else:
             to_run.append(check)
@@ -142,8 +142,10 @@ def _could_not_run(check: CheckSpec, rows: int, message: str) -> RuleResult:
     return RuleResult(check.rule, check.column, check.severity, VerdictStatus.COULD_NOT_RUN, rows, 0, message)
 
 
-def _by_row(check: CheckSpec) -> bool:
-    """Whether the rule has nothing to say of a table without rows."""
+def is_by_row(check: CheckSpec) -> bool:
+    """Whether the rule judges rows one by one, and so has nothing to say of a table without any."""
+    if check.kind in (Kind.SCHEMA, Kind.ROW_COUNT):
+        return False
     return check.kind is not Kind.EXPECTATION or EXPECTATIONS[check.arguments["type"]].by_row
 
 
@@ -177,7 +179,7 @@ def _run(
     names = {rule: f"derived {position}" for position, rule in enumerate(derived)}
     frame = frame.assign(**{names[rule]: series for rule, series in derived.items()})
     runnable = [check for check in checks if check.rule not in results]
-    with _quiet_engine():
+    with quiet_engine():
         expectations = [_compile(contract, c, names.get(c.rule, ""), position) for position, c in enumerate(runnable)]
         found = session.run(contract.name, frame, expectations)
     for position, check in enumerate(runnable):
@@ -215,7 +217,7 @@ def _read(check: CheckSpec, found: dict[str, Any] | None, rows: int) -> RuleResu
     if raised:
         return _could_not_run(check, rows, f"the rule raised {raised}")
     success, unexpected = found.get("success"), (found.get("result") or {}).get("unexpected_count")
-    if not isinstance(success, bool) or (unexpected is None and _by_row(check)):
+    if not isinstance(success, bool) or (unexpected is None and is_by_row(check)):
         return _could_not_run(check, rows, "the engine gave no answer")
     if unexpected is None:
         return _result(check, rows, _Count(0 if success else 1, success), "" if success else "the table as a whole")
@@ -248,13 +250,17 @@ def _exists(columns: pd.DataFrame, target: Table, names: Sequence[str]) -> Any:
 
 def _compile(contract: Contract, check: CheckSpec, derived: str, position: int = 0) -> Any:
     """The expectation of a rule, with its severity."""
+    from great_expectations.expectations.metadata_types import FailureSeverity
     from great_expectations.expectations.registry import get_expectation_impl
     from pydantic.v1 import ValidationError
 
     name, kwargs = expectation(contract, check, derived)
     try:
         return get_expectation_impl(name)(
-            **kwargs, severity=_SEVERITY[check.severity], description=check.rule, meta={"position": position}
+            **kwargs,
+            severity=FailureSeverity(_SEVERITY[check.severity]),
+            description=check.rule,
+            meta={"position": position},
         )
     except (ValidationError, TypeError, ValueError) as error:
         raise SettingsError(
@@ -313,7 +319,7 @@ def _interval(contract: Contract, check: CheckSpec) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet_engine() -> Iterator[None]:
+def quiet_engine() -> Iterator[None]:
     """Great Expectations, alone and quiet. It is imported late, inside: that takes three seconds."""
     with _ENGINE, warnings.catch_warnings():
         warnings.simplefilter("ignore")

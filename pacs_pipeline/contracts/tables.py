@@ -21,7 +21,7 @@ _ARROW_NAMES = {
 }
 
 
-class Unreadable(Exception):  # noqa: N818 - it names a state of the table, reported as could-not-run
+class Unreadable(Exception):
     """A table is missing or is no Parquet file; the text says which, without a value."""
 
 
