@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -214,8 +214,11 @@ def _create(path: Path) -> None:
     try:
         with duckdb_errors(path), duckdb.connect(str(new)) as connection:
             migrate(connection)
-        with suppress(FileExistsError):  # another process was faster; its database is as good
-            path.hardlink_to(new)
+        path.hardlink_to(new)
+    except FileExistsError:
+        pass  # another process was faster; its database is as good
+    except OSError:
+        new.replace(path)  # a file system without hard links
     finally:
         new.unlink(missing_ok=True)
 
