@@ -83,6 +83,8 @@ class CheckSpec:
     @property
     def column(self) -> str:
         """The column the rule belongs to; empty for a rule on the table or on several columns."""
+        if self.kind is Kind.EXPECTATION:  # its other columns are those of a condition
+            return str(self.arguments["kwargs"].get("column", ""))
         return self.columns[0] if len(self.columns) == 1 else ""
 
 

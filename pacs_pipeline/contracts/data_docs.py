@@ -107,8 +107,6 @@ def _engine_result(contract: Contract, check: CheckSpec, rule: RuleResult) -> An
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
     name, kwargs = expectation(contract, check)
-    if rule.column:
-        kwargs["column"] = rule.column
     if rule.status is VerdictStatus.COULD_NOT_RUN:
         result: dict[str, Any] = {}
     elif is_by_row(check):
@@ -126,13 +124,16 @@ def _engine_result(contract: Contract, check: CheckSpec, rule: RuleResult) -> An
             type=name, kwargs=kwargs, description=_wording(rule, finding="unexpected_count" not in result)
         ),
         result=result,
-        exception_info={"raised_exception": not result, "exception_message": "", "exception_traceback": ""},
+        # never "raised": the engine would offer a traceback, and there is none to show
+        exception_info={"raised_exception": False, "exception_message": None, "exception_traceback": None},
     )
 
 
 def _wording(rule: RuleResult, *, finding: bool) -> str:
     """The rule and its finding as HTML, for the engine's templates neither escape it nor leave a ``$`` alone."""
-    mark = ' <span class="mark warning">warning</span>' if rule.severity is Severity.WARNING else ""
+    marks = ["warning"] if rule.severity is Severity.WARNING else []
+    marks += ["could-not-run"] if rule.status is VerdictStatus.COULD_NOT_RUN else []
+    mark = "".join(f' <span class="mark {mark}">{mark}</span>' for mark in marks)
     found = f'\n<span class="finding">{html.escape(rule.message)}</span>' if finding and rule.message else ""
     return f"{html.escape(rule.rule)}{mark}{found}".replace("$", "&#36;")
 

@@ -38,6 +38,10 @@ class Table:
         self.rows: int = self._file.metadata.num_rows
         self._types: Mapping[str, pa.DataType] = {field.name: field.type for field in self._file.schema_arrow}
 
+    def has(self, columns: Iterable[str]) -> bool:
+        """Whether all of ``columns`` are there."""
+        return all(name in self._types for name in columns)
+
     def departures(self, contract: Contract) -> Mapping[str, str]:
         """Columns that are not as agreed, each with what is wrong."""
         wrong = {}
