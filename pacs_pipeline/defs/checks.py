@@ -87,7 +87,8 @@ def _contract_result(name: str, verdicts: Mapping[str, Verdict]) -> dg.AssetChec
 def _failing(result: ContractResult | None) -> str:
     if result is None:
         return "could not run: there is no such contract"
-    names = [rule.rule for rule in result.failing if rule.severity is Severity.ERROR]
+    decisive = [r for r in result.failing if r.severity is Severity.ERROR or r.status is VerdictStatus.COULD_NOT_RUN]
+    names = [rule.rule for rule in decisive]
     return f"{result.status.value} ({', '.join(names)})"
 
 

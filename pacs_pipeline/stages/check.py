@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pacs_pipeline import warehouse
+from pacs_pipeline import contracts, warehouse
 from pacs_pipeline.errors import PipelineError
 from pacs_pipeline.pacs import PacsClient
 from pacs_pipeline.settings import SiteSettings
@@ -27,7 +27,7 @@ def checks(project: Project) -> Iterator[CheckResult]:
     yield CheckResult("configuration", f"project {settings.project}, {len(settings.sites)} sites")
     yield _ask("secret", lambda: f"{len(settings.project_secret())} bytes")
     yield _ask("profile", lambda: f"{project.profile.name}, fingerprint {project.profile.fingerprint[:12]}")
-    yield _ask("data contracts", lambda: ", ".join(f"{c.name} {c.version}" for c in project.contracts))
+    yield _ask("data contracts", lambda: _contracts(project))
     yield from _zones(project)
     for site in settings.sites:
         yield _ask(f"PACS of {site.name}", lambda site=site: _echo(site))  # type: ignore[misc]
@@ -74,3 +74,8 @@ def _prepare(project: Project) -> str:
 def _create(project: Project) -> str:
     project.zones.create()
     return f"{project.zones.root}, open to their owner only"
+
+
+def _contracts(project: Project) -> str:
+    contracts.check_expectations(project.contracts)
+    return ", ".join(f"{contract.name} {contract.version}" for contract in project.contracts)

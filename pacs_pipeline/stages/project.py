@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,9 +82,13 @@ class Project:
         """The opaque name of a partition in the warehouse: the original study date never leaves."""
         return self.keys.hash(f"partition/{partition.site}/{partition.key}")
 
-    def lock(self, partition: Partition) -> AbstractContextManager[None]:
+    @contextmanager
+    def lock(self, partition: Partition) -> Iterator[None]:
         """Hold the partition for one stage; raises Busy when another run keeps it for too long."""
-        return storage.partition_lock(self.zones.state.root, partition, wait_seconds=LOCK_WAIT_SECONDS)
+        with storage.partition_lock(self.zones.state.root, partition, wait_seconds=LOCK_WAIT_SECONDS):
+            for zone in self.zones:  # what a killed run was writing; nobody else writes here now
+                storage.remove_stale(zone.partition(partition))
+            yield
 
     def write_table(self, path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> TableRef:
         """Write one table of a manifest; its reference is relative to the root of the zones."""

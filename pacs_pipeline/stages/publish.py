@@ -11,6 +11,9 @@ from pacs_pipeline.errors import NotAllowed
 from pacs_pipeline.records import Manifest, Partition, Stage, Verdict, VerdictStatus
 from pacs_pipeline.stages.project import Progress, Project, silent
 
+REQUIRED_CONTRACTS = frozenset({"instances", "series", "studies"})
+"""The tables that reach the warehouse: a verdict that says nothing of one of them opens no gate."""
+
 
 def publish(project: Project, partition: Partition, *, now: dt.datetime, progress: Progress = silent) -> Manifest:
     """Upload and verify every staged instance, then replace the partition's rows in one transaction.
@@ -87,6 +90,12 @@ def _passed(project: Project, partition: Partition, deidentified: Manifest) -> V
         raise NotAllowed(f"{partition}: there is no verdict on the staged data; nothing was published", fix=again)
     if verdict.contracts_fingerprint != project.fingerprints.contracts:
         raise NotAllowed(f"{partition}: the contracts changed since the verdict; nothing was published", fix=again)
+    unjudged = REQUIRED_CONTRACTS - {result.contract for result in verdict.results}
+    if unjudged:
+        raise NotAllowed(
+            f"{partition}: there is no contract for {', '.join(sorted(unjudged))}; nothing was published",
+            fix="restore the contract in the folder of data contracts, then validate again",
+        )
     if verdict.status is not VerdictStatus.PASSED:
         failing = [f"{r.contract}: {rule.rule}" for r in verdict.results for rule in r.failing[:3]]
         raise NotAllowed(

@@ -78,17 +78,14 @@ def write_json(path: Path, value: object) -> None:
 
 
 def remove_stale(folder: Path) -> int:
-    """Delete what killed writers left in ``folder`` and below; return how many files that were.
+    """Delete what killed writers left in ``folder`` (not below it); return how many files that were.
 
     Call it with the lock of the partition held: a temporary file of a living writer looks the same.
     """
-    removed = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            if name.startswith(_TEMPORARY_PREFIX):
-                (Path(parent) / name).unlink(missing_ok=True)
-                removed += 1
-    return removed
+    leftovers = list(folder.glob(f"{_TEMPORARY_PREFIX}*"))
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return len(leftovers)
 
 
 def file_sha256(path: Path) -> str:
