@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import logging
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +23,7 @@ from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.landing import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 MAXIMUM_PDU_SIZE = 131_072
+_LONGEST_PDU = 1 << 20  # 128 contexts that name every transfer syntax make an A-ASSOCIATE of 150 KB
 _NEGOTIATION_SECONDS = 30.0  # an association is accepted or refused at once, whatever the PACS is doing
 
 # pynetdicom writes identifiers, UIDs and whatever a peer sent into its log. None of that may be written by
@@ -44,7 +48,13 @@ def connect(
     Raises Transient when the PACS is away, busy or hangs up, and Permanent when it refuses us, with what to
     ask its team for.
     """
+    sockets: list[socket.socket] = []
     reached: list[bool] = []
+
+    def requesting(event: evt.Event) -> None:
+        raw = _raw(event.assoc)
+        if raw is not None and not sockets:  # before the connection, which pynetdicom may fail to close
+            sockets.append(raw)
 
     def opened(event: evt.Event) -> None:
         reached.append(True)
@@ -65,25 +75,46 @@ def connect(
             ae_title=endpoint.ae_title,
             max_pdu=MAXIMUM_PDU_SIZE,
             ext_neg=list(roles),
-            evt_handlers=[(evt.EVT_CONN_OPEN, opened), *handlers],
+            evt_handlers=[(evt.EVT_ACSE_SENT, requesting), (evt.EVT_CONN_OPEN, opened), *handlers],
         )
     except OSError as error:  # the name does not resolve, or no local socket is free
         raise _unreachable(endpoint) from error
     if association.is_established:
         return association
+    for raw in sockets:
+        _close(raw)
     raise _why_not(endpoint, association, reached=bool(reached))
 
 
 def tune(event: evt.Event, timeout: float) -> None:
-    """Set the options of a socket that has just been connected or accepted.
+    """Set up a socket that has just been connected or accepted.
 
     Without TCP_NODELAY every DIMSE message waits some 40 ms for a delayed ACK. The time-out bounds the wait
-    for the rest of a PDU that has begun.
+    for the rest of a PDU that has begun. pynetdicom reads 4 KiB at a time and believes any PDU length a peer
+    names: our reading is faster, and ends the connection instead.
     """
-    wrapped = event.assoc.dul.socket
-    if wrapped is not None and wrapped.socket is not None:
-        wrapped.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        wrapped.socket.settimeout(timeout)
+    wrapped, raw = event.assoc.dul.socket, _raw(event.assoc)
+    if wrapped is None or raw is None:
+        return
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    raw.settimeout(timeout)
+    wrapped.recv = functools.partial(_receive, raw)  # type: ignore[method-assign]
+    weakref.finalize(wrapped, raw.close)  # pynetdicom does not close a socket that the peer has reset
+
+
+def _receive(raw: socket.socket, count: int) -> bytearray:
+    """Exactly ``count`` bytes, or fewer when the peer has closed the connection."""
+    if count > _LONGEST_PDU:
+        raise OSError(errno.EMSGSIZE, "PDU too long")
+    data = bytearray(count)
+    view = memoryview(data)
+    filled = 0
+    while filled < count:
+        read = raw.recv_into(view[filled:])
+        if not read:
+            return data[:filled]
+        filled += read
+    return data
 
 
 def disconnect(association: Association) -> None:
@@ -94,11 +125,21 @@ def disconnect(association: Association) -> None:
 
 def hang_up(association: Association) -> None:
     """Break an association off, now: whoever waits for its next message is told that it is lost."""
-    wrapped = association.dul.socket
-    raw = wrapped.socket if wrapped is not None else None
+    raw = _raw(association)
     if raw is not None:
         with contextlib.suppress(OSError):  # the peer was faster
             raw.shutdown(socket.SHUT_RDWR)
+
+
+def _raw(association: Association) -> socket.socket | None:
+    wrapped = association.dul.socket
+    return None if wrapped is None else wrapped.socket
+
+
+def _close(raw: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it was never connected, or the peer was faster
+        raw.shutdown(socket.SHUT_RDWR)
+    raw.close()
 
 
 class Watch:

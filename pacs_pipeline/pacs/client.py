@@ -121,7 +121,7 @@ class PacsClient:
         for keyword, value in keys.items():
             setattr(query, keyword, value)
         found: list[Dataset] = []
-        undecodable = 0
+        undecodable = False
         final = Dataset()
         with watched(association, self._endpoint.timeout, Watch()):
             for status, identifier in association.send_c_find(query, STUDY_ROOT_FIND, self._next_message_id()):
@@ -129,13 +129,13 @@ class PacsClient:
                     final = status
                     break
                 if identifier is None:
-                    undecodable += 1
+                    undecodable = True
                 else:
                     found.append(identifier)
         self._judge(what, final)
         if undecodable:
             raise Permanent(
-                f"{self._endpoint.where} sent {undecodable} answers to {what} that cannot be decoded",
+                f"{self._endpoint.where} answered {what} with something that cannot be decoded",
                 fix="nothing of this answer was recorded; ask the PACS team to repair these entries of the archive",
             )
         return found

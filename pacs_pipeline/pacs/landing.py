@@ -10,7 +10,7 @@ import os
 import struct
 import threading
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pacs_pipeline.errors import Quarantine
@@ -86,10 +86,9 @@ class Landing:
             self.deliveries += 1
         uid = delivery.SOPInstanceUID
         if not is_uid(uid) or not is_uid(delivery.SOPClassUID):
-            with self._lock:
-                self._strays.append(
-                    self._failure("", Reason.WRONG_INSTANCE, "its SOP Class or SOP Instance UID is no UID")
-                )
+            detail = "its SOP Class or SOP Instance UID is no UID"
+            with self._lock:  # a status, because None without a UID says that the association was lost
+                self._strays.append(replace(self._failure("", Reason.WRONG_INSTANCE, detail), status=INVALID_INSTANCE))
             return INVALID_INSTANCE
         try:
             found = read_identity(delivery.data, delivery.TransferSyntaxUID)

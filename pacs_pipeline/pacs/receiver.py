@@ -116,7 +116,7 @@ class StorageReceiver:
         while landing.open:
             with self._lock:
                 handling = self._handling
-            outstanding = deliveries is None or landing.deliveries < deliveries
+            outstanding = not failed if deliveries is None else landing.deliveries < deliveries
             if not handling:
                 if failed and not outstanding:
                     return

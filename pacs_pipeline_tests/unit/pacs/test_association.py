@@ -1,0 +1,99 @@
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pacs_pipeline.errors import Permanent, PipelineError, Transient
+from pacs_pipeline.pacs import PacsClient
+from pacs_pipeline.pacs.endpoint import Endpoint
+from pacs_pipeline_tests.unit.pacs.peers import OUR_TITLE, PACS_TITLE, SITE, listening, rejecting, scripted
+
+
+@pytest.mark.parametrize(
+    ("rejection", "kind", "advice"),
+    [
+        ((1, 1, 3), Permanent, f"register AE title {OUR_TITLE}"),
+        ((1, 1, 7), Permanent, "pacs.ae_title"),
+        ((1, 1, 1), Permanent, "ask the PACS team"),
+        ((1, 2, 2), Permanent, "ask the PACS team"),
+        ((2, 1, 1), Transient, "retried"),
+        ((2, 3, 1), Transient, "retried"),
+        ((1, 3, 2), Transient, "associations"),
+    ],
+)
+def test_a_refused_association_says_what_to_do(
+    rejection: tuple[int, int, int], kind: type[PipelineError], advice: str
+) -> None:
+    with (
+        listening(rejecting(*rejection), timeout=3) as endpoint,
+        PacsClient(endpoint) as client,
+        pytest.raises(kind) as caught,
+    ):
+        client.echo()
+    assert SITE in caught.value.message
+    assert advice in caught.value.fix
+
+
+def silent(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while connection.recv(65536):
+            pass
+
+
+def hangs_up(connection: socket.socket) -> None:
+    connection.close()
+
+
+def stops_inside_a_pdu(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"\x02\x00\x00\x00\x10\x00half an answer")
+    silent(connection)
+
+
+def claims_a_huge_pdu(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"\x02\x00\xff\xff\xff\xff")
+    silent(connection)
+
+
+def is_a_web_server(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    silent(connection)
+
+
+@pytest.mark.parametrize("behave", [silent, hangs_up, stops_inside_a_pdu, claims_a_huge_pdu, is_a_web_server])
+def test_what_does_not_speak_dicom_is_away_and_is_not_waited_for(behave: Callable[[socket.socket], None]) -> None:
+    started = time.monotonic()
+    with listening(behave) as endpoint, PacsClient(endpoint) as client, pytest.raises(Transient) as caught:
+        client.echo()
+    assert SITE in caught.value.message
+    assert time.monotonic() - started < 5
+
+
+def test_a_closed_port_is_away() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        endpoint = Endpoint(SITE, "127.0.0.1", probe.getsockname()[1], PACS_TITLE, OUR_TITLE, 1)
+        with PacsClient(endpoint) as client, pytest.raises(Transient, match="cannot be reached"):
+            client.echo()
+
+
+def test_an_unknown_host_is_away() -> None:
+    with (
+        PacsClient(Endpoint(SITE, "no-such-host.invalid", 104, PACS_TITLE, OUR_TITLE, 1)) as client,
+        pytest.raises(Transient, match="cannot be reached"),
+    ):
+        client.echo()
+
+
+def test_small_messages_are_sent_at_once() -> None:
+    with scripted() as endpoint, PacsClient(endpoint) as client:
+        client.echo()
+        assert client._association is not None
+        wrapped = client._association.dul.socket
+        assert wrapped is not None
+        assert wrapped.socket is not None
+        assert wrapped.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
