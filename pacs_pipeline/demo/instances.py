@@ -150,7 +150,7 @@ def _mention(ds: Dataset, series: Series) -> list[str]:
     """Plant the patient in free text, private elements and nested items, differently from series to series."""
     study, patient = series.study, series.study.patient
     random = Random(f"{series.SeriesInstanceUID}/mentions")  # noqa: S311 - reproducible on purpose
-    note = patient.note()
+    note, noted = patient.note(), False
     ds.BodyPartExamined = study.kind.body_part
     named = study.patient.index % 3 == 0  # of the whole study, whose series must agree on its description
     ds.StudyDescription = f"{study.kind.description} {patient.spoken}" if named else study.kind.description
@@ -160,8 +160,10 @@ def _mention(ds: Dataset, series: Series) -> list[str]:
         ds.SeriesDescription = f"{series.kind.description} {patient.spoken}"
     if random.random() < 0.5:
         ds.PatientComments = note
+        noted = True
     if random.random() < 0.5:
         ds.ImageComments = f"{note}; {study.AccessionNumber}"
+        noted = True
     if random.random() < 0.4:
         ds.AdditionalPatientHistory = f"{patient.spoken}: st. p. fall {study.when - dt.timedelta(days=9):%d.%m.%Y}"
 
@@ -189,11 +191,12 @@ def _mention(ds: Dataset, series: Series) -> list[str]:
         block.add_new(0x02, "LO", patient.PatientID)
         block.add_new(0x03, "DA", f"{patient.PatientBirthDate:%Y%m%d}")
         block.add_new(0x04, "LT", note)
+        noted = True
         item = Dataset()
         item.PatientName = patient.PatientName
         item.PatientID = patient.PatientID
         block.add_new(0x10, "SQ", Sequence([item]))
-    return [patient.spoken, f"{patient.PatientBirthDate:%d.%m.%Y}"]
+    return [patient.spoken, f"{patient.PatientBirthDate:%d.%m.%Y}"] if noted else [patient.spoken]
 
 
 def _enclose_letter(ds: Dataset, study: Study) -> None:

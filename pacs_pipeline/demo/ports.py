@@ -13,6 +13,7 @@ from pacs_pipeline.errors import Transient
 LOOPBACK = "127.0.0.1"
 # below the range from which systems take the local ends of outgoing connections
 _FIRST, _LAST = 20_000, 32_000
+_ALLOWED = range(1_024, 65_536)
 _ATTEMPTS = 2_000
 
 
@@ -25,7 +26,7 @@ def remembered_ports(file: Path, names: tuple[str, ...]) -> dict[str, int]:
     ports: dict[str, int] = {}
     for name in names:
         port = known.get(name)
-        if not isinstance(port, int) or port in ports.values() or not is_free(port):
+        if not isinstance(port, int) or port not in _ALLOWED or port in ports.values() or not is_free(port):
             port = _any_free(taken=set(ports.values()))
         ports[name] = port
     if ports != known:

@@ -1,0 +1,375 @@
+"""The independent last look: are identifiers of this very instance anywhere in the file that was written?
+
+It knows nothing of rules and actions. What to look for comes from the original data set; where to look is
+the written file, read again with pydicom: every byte of it, and the text of every element.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.filereader import data_element_generator
+from pydicom.tag import BaseTag
+from pydicom.values import convert_SQ
+
+from pacs_pipeline.deidentify import dates, vocabulary
+from pacs_pipeline.deidentify.codec import CHUNK, PIXELS, Element, Elements, Encoding
+from pacs_pipeline.deidentify.confidentiality_table import read_table
+from pacs_pipeline.deidentify.text import charsets_of, decoded
+from pacs_pipeline.deidentify.values import TEXT, is_registered, named, vrs_of
+from pacs_pipeline.errors import Quarantine
+from pacs_pipeline.records import Reason
+
+SHORTEST_NAME = 2  # characters of a part of a name; single initials are in every text
+SHORTEST_ID = 3
+SHORTEST_IN_BYTES = 6  # a pattern that may be looked for anywhere, without boundaries
+SHORTEST_IN_UTF_16 = 8
+LONGEST_PATTERN = 128
+SHORTEST_NUMBER_IN_PIXELS = 10  # digits are ordinary grey values, so short numbers appear by chance
+SHORTEST_UID = 8
+_PARTS = re.compile(r"[\^=\\\s,;/()]+")
+_TOKEN = re.compile(r"[^\W_]+")
+_WORDLESS = frozenset(("ANONYMIZED", "ANONYMOUS", "NONE", "UNKNOWN", "OTHER", "NULL", "TEST", "YES"))
+IDENTITY_REMOVED, METHOD, CODE_SCHEME, CODE_MEANING = 0x00120062, 0x00120063, 0x00080102, 0x00080104
+_METHOD = re.compile(r"pacs-pipeline profile [a-z-]+ [0-9a-f]{12}")
+_FILE_META = frozenset((0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013))
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+
+
+@cache
+def identifying_tags() -> frozenset[int]:
+    """Attributes of Table E.1-1 whose whole text names a person, an order, a place or a device.
+
+    Descriptions (Clean Descriptors) are sentences about the procedure and no identifiers in themselves;
+    UIDs, dates and names are collected by their VR wherever they stand.
+    """
+    tags = set()
+    for row in read_table():
+        if "x" in row.tag or row.tag == "PRIVATE" or "clean_descriptors" in row.options:
+            continue
+        tag = int(row.tag, 16)
+        if tag == 0x00080201:  # TimezoneOffsetFromUTC: a clock, shared by millions; checked by its own grammar
+            continue
+        if set(vrs_of(tag)) & {"LO", "SH", "ST", "LT", "UC", "UT", "AE", "UR", "UN"}:
+            tags.add(tag)
+    return frozenset(tags)
+
+
+@dataclass(slots=True)
+class Identifiers:
+    """What must not be found: whole texts, their tokens, raw encodings, UIDs. Folded to lower case."""
+
+    texts: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+    raw: set[bytes] = field(default_factory=set)
+    uids: set[str] = field(default_factory=set)
+    dates: set[str] = field(default_factory=set)
+
+
+def identifiers_of(dataset: Elements) -> Identifiers:
+    """Collect the identifiers of the original data set at every depth."""
+    found = Identifiers()
+    _collect(dataset, charsets_of(dataset), found)
+    return found
+
+
+def _collect(dataset: Elements, charsets: tuple[str, ...], found: Identifiers) -> None:
+    charsets = charsets_of(dataset, charsets)
+    for tag, element in dataset.items():
+        if element.items is not None:
+            for item in element.items:
+                _collect(item, charsets, found)
+        elif isinstance(element.value, bytes) and element.value:
+            _collect_value(tag, element, charsets, found)
+
+
+def _collect_value(tag: int, element: Element, charsets: tuple[str, ...], found: Identifiers) -> None:
+    assert isinstance(element.value, bytes)
+    standard = vrs_of(tag)
+    vr = standard[0] if standard else element.vr
+    if vr == "PN":
+        _collect_name(element.value, charsets, found)
+    elif vr == "UI":
+        texts = (part.strip(" \0") for part in element.value.decode("latin-1").split("\\"))
+        found.uids.update(uid for uid in texts if len(uid) >= SHORTEST_UID and not is_registered(uid))
+    elif vr in ("DA", "DT"):
+        for part in element.value.decode("latin-1").split("\\"):
+            date = dates.parsed(part.strip(" \0")[:8] if vr == "DT" else part.strip(" \0"))
+            if date is not None:
+                found.dates.update(renderings(date.year, date.month, date.day))
+    elif tag in identifying_tags():
+        for part in decoded(element.value, charsets).split("\\"):
+            folded = fold(part)
+            if len(folded) >= SHORTEST_ID and folded.upper() not in _WORDLESS:
+                found.texts.add(folded)
+                if not part.isascii():
+                    found.raw.add(element.value.strip(b" \0").lower())
+
+
+def _collect_name(value: bytes, charsets: tuple[str, ...], found: Identifiers) -> None:
+    for part in _PARTS.split(decoded(value, charsets)):
+        for variant in {fold(part), fold(_without_marks(part))}:
+            for token in {variant, *_TOKEN.findall(variant)}:
+                short = len(token) < SHORTEST_NAME and token.isascii()
+                if token and not short and token.upper() not in _WORDLESS:
+                    found.names.add(token)
+    if not value.isascii() or b"\x1b" in value:
+        found.raw.update(part.lower() for part in re.split(rb"[\^=\\ \0]+", value) if len(part) >= SHORTEST_IN_BYTES)
+
+
+def fold(text: str) -> str:
+    """``text`` for comparison: compatibility forms, case and outer space removed."""
+    return " ".join(unicodedata.normalize("NFKC", text.replace("\0", " ")).casefold().split())
+
+
+def _without_marks(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+
+
+def renderings(year: int, month: int, day: int) -> set[str]:
+    """The ways people and machines write one date, folded."""
+    y, m, d, short = f"{year:04d}", f"{month:02d}", f"{day:02d}", f"{year % 100:02d}"
+    name = _MONTHS[month - 1].lower()
+    result = {y + m + d, d + m + y, m + d + y}
+    for separator in "-/. ":
+        result |= {separator.join(parts) for parts in ((y, m, d), (d, m, y), (m, d, y), (str(day), str(month), y))}
+        result |= {separator.join(parts) for parts in ((str(month), str(day), y), (d, name, y), (str(day), name, y))}
+        result |= {separator.join((d, name, short))}
+    return result | {f"{d}{name}{y}", f"{name} {d}, {y}", f"{name} {day}, {year}"}
+
+
+def verify(path: Path, identifiers: Identifiers, encoding: Encoding, inflated: bytes | None = None) -> None:
+    """Raise Quarantine (RESIDUE) when the written file holds an identifier or is not what it must be.
+
+    ``inflated`` is the data set of a deflated file; every other file is read from ``path``.
+    """
+    with path.open("rb") as file:
+        meta, start = _meta(file)
+        stream: BinaryIO = file if inflated is None else io.BytesIO(inflated)
+        stream.seek(start if inflated is None else 0)
+        scan = _Scan(stream, identifiers)
+        for element in meta:
+            scan.take(element)
+        _take_dataset(scan, stream, encoding)
+        scan.finish()
+
+
+def _meta(file: BinaryIO) -> tuple[list[RawDataElement], int]:
+    """The file meta elements, only our own, behind a preamble of zeros; and where the data set starts."""
+    head = file.read(132)
+    if any(head[:128]) or head[128:] != b"DICM":
+        raise Quarantine(Reason.RESIDUE, "the preamble is not empty")
+    elements: list[RawDataElement] = []
+    end = 0
+    for element in data_element_generator(file, is_implicit_VR=False, is_little_endian=True):
+        if int(element.tag) not in _FILE_META or not isinstance(element, RawDataElement):
+            raise Quarantine(Reason.RESIDUE, f"unexpected {named(int(element.tag))} in the file meta information")
+        if element.tag == 0x00020000:
+            end = file.tell() + struct.unpack("<L", element.value or b"")[0]
+        else:
+            elements.append(element)
+        if file.tell() >= end:
+            break
+    return elements, end
+
+
+def _take_dataset(scan: _Scan, stream: BinaryIO, encoding: Encoding) -> None:
+    """Everything in the data set goes to ``scan``; its structure is verified on the way."""
+    last = 0
+    removed = False
+    generator = data_element_generator(
+        stream, is_implicit_VR=not encoding.explicit, is_little_endian=encoding.little, defer_size=CHUNK
+    )
+    for element in generator:
+        tag = int(element.tag)
+        if tag <= last:
+            raise Quarantine(Reason.RESIDUE, "elements are out of order")
+        last = tag
+        if tag == IDENTITY_REMOVED and isinstance(element, RawDataElement):
+            removed = (element.value or b"").strip() == b"YES"
+        if tag in PIXELS and isinstance(element, RawDataElement):
+            scan.pixels(element.value_tell, stream.tell())
+        else:
+            scan.take(element)
+    position = stream.tell()
+    if stream.seek(0, 2) != position:
+        raise Quarantine(Reason.RESIDUE, "the data set does not end with the file")
+    if not removed:
+        raise Quarantine(Reason.RESIDUE, "PatientIdentityRemoved is not YES")
+
+
+class _Scan:
+    """Looks at one value after the other: text as decoded text, everything else as bytes."""
+
+    def __init__(self, stream: BinaryIO, identifiers: Identifiers) -> None:
+        self._stream = stream
+        self._sought = identifiers
+        self._tokens = {text for text in identifiers.names | identifiers.texts if _TOKEN.fullmatch(text)}
+        self._phrases = sorted((identifiers.names | identifiers.texts | identifiers.dates) - self._tokens)
+        self._long = sorted(t for t in self._tokens if len(t) >= SHORTEST_IN_BYTES and not t.isdigit())
+        self._phrases += sorted(date for date in identifiers.dates if _TOKEN.fullmatch(date))
+        self._texts: list[tuple[int, str]] = []
+        self._spans: list[tuple[int, int, int]] = []
+
+    def take(self, element: RawDataElement | DataElement) -> None:
+        """One element of the written file, at any depth."""
+        tag = int(element.tag)
+        if (tag >> 16) & 1 or not (vrs_of(tag) or tag in _FILE_META):
+            raise Quarantine(Reason.RESIDUE, f"{named(tag)} is private or unknown")
+        if not isinstance(element, RawDataElement):
+            self._take_items(element.value)
+            return
+        vr = element.VR or vrs_of(tag)[0]
+        if vr == "SQ":
+            little, implicit = element.is_little_endian, element.is_implicit_VR
+            self._take_items(convert_SQ(element.value or b"", implicit, little, ["iso8859"], 0))
+        elif element.value is None:
+            self._spans.append((tag, element.value_tell, element.value_tell + element.length))
+        elif vr in TEXT:
+            self._take_text(tag, vr, element.value)
+        elif element.value:
+            self._search(tag, element.value, in_pixels=False)
+
+    def _take_items(self, items: Iterable[Dataset]) -> None:
+        for item in items:
+            for tag in item.keys():  # noqa: SIM118 - iterating a Dataset would convert its elements
+                self.take(item.get_item(BaseTag(tag)))
+
+    def _take_text(self, tag: int, vr: str, value: bytes) -> None:
+        if not value.isascii():
+            raise Quarantine(Reason.RESIDUE, f"{named(tag)} holds other than plain ASCII text")
+        text = fold(value.decode("ascii"))
+        if not text or _is_published(tag, vr, value):
+            return
+        parts = [part.strip() for part in text.split("\\")]
+        if vr in ("DA", "DT", "TM", "AS"):  # a moved date may meet an original one by chance
+            return
+        if vr in ("DS", "IS"):
+            if any(len(part) >= SHORTEST_IN_BYTES and part in self._sought.texts for part in parts):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+        elif vr == "UI":
+            if not self._sought.uids.isdisjoint(parts) or not self._sought.texts.isdisjoint(parts):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+        else:
+            self._texts.append((tag, text))
+
+    def pixels(self, start: int, end: int) -> None:
+        """Where the pixel data stand; looked at in :meth:`finish`, piece by piece."""
+        self._spans.append((0x7FE00010, start, end))
+
+    def finish(self) -> None:
+        """Search what was set aside while the file was read."""
+        for tag, text in self._texts:
+            if not self._tokens.isdisjoint(_TOKEN.findall(text)):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+            if any(phrase in text and _bounded(text, phrase) for phrase in self._phrases):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+            if any(token in text for token in self._long):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+        for tag, start, end in self._spans:
+            self._stream.seek(start)
+            left, tail = end - start, b""
+            while left > 0:
+                piece = self._stream.read(min(CHUNK, left))
+                if not piece:
+                    raise Quarantine(Reason.RESIDUE, f"{named(tag)} is cut off in the written file")
+                left -= len(piece)
+                self._search(tag, tail + piece, in_pixels=tag in PIXELS)
+                tail = piece[-LONGEST_PATTERN:]
+
+    def _search(self, tag: int, data: bytes, *, in_pixels: bool) -> None:
+        needles = self._needles
+        readable = _readable(data)
+        for needle in needles.numbers if readable else ():
+            if in_pixels and len(needle) < SHORTEST_NUMBER_IN_PIXELS:
+                continue
+            if re.search(rb"(?<![0-9.])" + re.escape(needle) + rb"(?![0-9.])", readable):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+        if readable and any(needle in readable for needle in needles.words):
+            raise Quarantine(Reason.RESIDUE, named(tag))
+        if needles.encoded:
+            lower = data.lower()
+            if any(needle in lower for needle in needles.encoded):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+
+    @cached_property
+    def _needles(self) -> _Needles:
+        return _needles(self._sought)
+
+
+@dataclass(frozen=True, slots=True)
+class _Needles:
+    """Byte patterns: ASCII words, ASCII numbers (which need boundaries), and other encodings."""
+
+    words: tuple[bytes, ...]
+    numbers: tuple[bytes, ...]
+    encoded: tuple[bytes, ...]
+
+
+def _needles(sought: Identifiers) -> _Needles:
+    words: set[bytes] = set()
+    numbers: set[bytes] = set()
+    encoded = {raw[:LONGEST_PATTERN] for raw in sought.raw if len(raw) >= SHORTEST_IN_BYTES}
+    for text in sought.names | sought.texts | sought.uids | sought.dates:
+        text = text[:LONGEST_PATTERN]
+        if text.isascii():
+            if len(text) >= SHORTEST_IN_BYTES and len(set(text)) >= 3:
+                (numbers if re.fullmatch(r"[\d.,/ -]+", text) else words).add(text.encode("ascii"))
+            if len(text) >= SHORTEST_IN_UTF_16 and text not in sought.uids and text not in sought.dates:
+                encoded |= {text.encode("utf-16-le"), text.encode("utf-16-be")}
+        else:
+            forms = {text.encode("utf-8"), text.encode("utf-16-le"), text.encode("latin-1", "ignore")}
+            encoded |= {form for form in forms if len(form) >= SHORTEST_IN_BYTES + 2}
+    return _Needles(tuple(sorted(words)), tuple(sorted(numbers)), tuple(sorted(encoded)))
+
+
+def _readable(data: bytes) -> bytes:
+    """The stretches of printable ASCII in ``data``, at least as long as the shortest pattern, in lower case.
+
+    Pixels of 16 bits have next to none, which makes looking through them cheap.
+    """
+    values = np.frombuffer(data, np.uint8)
+    run = (values - 0x20) < 0x5F  # wraps below the space: printable is 0x20 to 0x7E
+    if len(run) < SHORTEST_IN_BYTES:
+        return b""
+    start = run[:-1] & run[1:]
+    start = start[:-2] & start[2:]  # four in a row
+    start = start[:-2] & run[4:-1] & run[5:]  # six in a row
+    if not start.any():
+        return b""
+    inside = np.zeros(len(run), bool)
+    for offset in range(SHORTEST_IN_BYTES):
+        inside[offset : offset + len(start)] |= start
+    kept = np.where(inside, values, 0)
+    wanted = inside.copy()
+    wanted[1:] |= inside[:-1]  # one separator behind each stretch
+    return bytes(kept[wanted].tobytes().lower())
+
+
+def _is_published(tag: int, vr: str, value: bytes) -> bool:
+    """Whether the text consists of published words, which cannot identify (a patient may be called Hand)."""
+    parts = [part.strip(" \0") for part in value.decode("ascii").split("\\")]
+    if vr == "CS":
+        return all(vocabulary.known_code_string(part) for part in parts)
+    if tag == CODE_MEANING:
+        return all(vocabulary.is_published_meaning(part) for part in parts)
+    if tag == CODE_SCHEME:
+        return all(part in vocabulary.code_schemes() for part in parts)
+    if tag in vocabulary.technical_tags():
+        return all(vocabulary.known_technical_text(part) for part in parts)
+    return tag == METHOD and _METHOD.fullmatch(parts[0]) is not None
+
+
+def _bounded(text: str, phrase: str) -> bool:
+    return re.search(rf"(?<![^\W_]){re.escape(phrase)}(?![^\W_])", text) is not None

@@ -1,0 +1,404 @@
+"""The single pass: every element of a data set, at every depth, gets the action of its rule.
+
+Attributes with a rule do what the rule says. Attributes without one are kept only when their value is of
+a kind that cannot carry an identity: numbers, known words, registered UIDs, pixels. Never the reverse.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pacs_pipeline.deidentify import dates, vocabulary
+from pacs_pipeline.deidentify.codec import PIXEL_DATA, Buffer, Element, Elements, Span, components
+from pacs_pipeline.deidentify.keys import Keys
+from pacs_pipeline.deidentify.profile import CODE_MEANINGS, Profile
+from pacs_pipeline.deidentify.recipe import Action
+from pacs_pipeline.deidentify.text import DEFAULT, text_of
+from pacs_pipeline.deidentify.values import (
+    BULK,
+    SIZES,
+    TEXT,
+    TIMEZONE,
+    dummy,
+    is_registered,
+    keyword_of,
+    valid,
+    vrs_of,
+)
+
+PATIENT_NAME, PATIENT_ID, ISSUER_OF_PATIENT_ID = 0x00100010, 0x00100020, 0x00100021
+SOP_INSTANCE, STUDY_INSTANCE, SERIES_INSTANCE = 0x00080018, 0x0020000D, 0x0020000E
+IMAGE_TYPE, FRAME_TYPE, TIMEZONE_OFFSET = 0x00080008, 0x00089007, 0x00080201
+CODE_VALUE, SCHEME, SCHEME_VERSION, MEANING = 0x00080100, 0x00080102, 0x00080103, 0x00080104
+LONG_CODE, URN_CODE = 0x00080119, 0x00080120
+IDENTITY_REMOVED, METHOD, METHOD_CODES, DATES_MODIFIED = 0x00120062, 0x00120063, 0x00120064, 0x00280303
+
+# Bulk data whose meaning is known: colours and grey values, and where frames start.
+KEPT_BULK = frozenset((0x00281201, 0x00281202, 0x00281203, 0x00281204, 0x00281221, 0x00281222, 0x00281223))
+KEPT_BULK |= frozenset((0x00283006, 0x7FE00001, 0x7FE00002))
+LARGEST_NESTED = 1024 * 1024  # bytes of one kept value inside a sequence
+UNKNOWN_CODE = ("261665006", "SCT", "Unknown")  # stands for a code that nobody published
+INSTANCE_UIDS = frozenset((SOP_INSTANCE, STUDY_INSTANCE, SERIES_INSTANCE))
+
+_NUMBERS = {
+    "DS": re.compile(rb" *(?:[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)?"
+                     rb"(?: *\\ *(?:[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)?)* *\0?"),
+    "IS": re.compile(rb" *(?:[+-]?\d{1,10})?(?: *\\ *(?:[+-]?\d{1,10})?)* *\0?"),
+}  # fmt: skip
+_LONGEST_NUMBER = 24
+_SCHEME_VERSION = re.compile(r"[\d.]{1,16}")
+
+Step = Callable[["Rewrite", Element, Elements], "Element | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """Whose instance it is, in terms of keys: the pseudonym and the shift in days."""
+
+    pseudonym: str
+    days: int
+    default_issuer: str = ""
+    charsets: tuple[str, ...] = DEFAULT
+
+
+class Plan:
+    """A compiled profile: the step for each kind of element, decided once."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self._steps: dict[tuple[int, str, bool], Step] = {}
+
+    def step(self, tag: int, vr: str, top: bool) -> Step:
+        """What to do with an element; ``top`` is whether it stands outside all sequences."""
+        key = (tag, vr, top)
+        step = self._steps.get(key)
+        if step is None:
+            step = self._steps[key] = self._decide(tag, vr, top)
+        return step
+
+    def _decide(self, tag: int, vr: str, top: bool) -> Step:
+        group = tag >> 16
+        standard = vrs_of(tag)
+        if not standard or group < 0x0008 or group >= 0xFF00 or group >> 8 in (0x50, 0x60):
+            return _remove  # private, unknown, commands, group lengths, padding, curves, overlays
+        rule = self.profile.rule(tag, standard[0])
+        if rule is None or rule.action is Action.KEEP:
+            return self._retain(tag, vr, standard, top, ruled=rule is not None)
+        if rule.action is Action.SHIFT:
+            return _shift(_ACTIONS[rule.fallback])
+        if rule.action is Action.LITERAL:
+            return _literal(rule.value)
+        return _ACTIONS[rule.action]
+
+    def _retain(self, tag: int, vr: str, standard: tuple[str, ...], top: bool, *, ruled: bool) -> Step:
+        if not _agrees(vr, standard):
+            return _remove
+        kind = standard[0]
+        if tag == PIXEL_DATA:
+            return _keep if top else _remove
+        if kind == "SQ":
+            return _walk
+        if kind in ("DA", "DT"):
+            return _shift(_remove) if self.profile.shifts_dates else _remove
+        if kind == "TM":
+            return _time if self.profile.shifts_dates or ruled else _remove
+        if tag == TIMEZONE_OFFSET:
+            return _timezone if ruled else _remove
+        if kind in ("LO", "SH"):
+            return _technical if tag in vocabulary.technical_tags() else _scheme if tag == SCHEME else _remove
+        if tag in KEPT_BULK:
+            return _keep
+        if kind in BULK:
+            return _remove
+        return _RETAINED.get(kind, _small if kind in SIZES else _remove)
+
+
+@dataclass(slots=True)
+class Rewrite:
+    """One instance on its way through the plan; ``counts`` records what was done."""
+
+    plan: Plan
+    keys: Keys
+    buffer: Buffer
+    patient: Patient
+    uids: dict[str, str]
+    counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+
+    def dataset(self, elements: Elements, *, top: bool = True) -> Elements:
+        """The de-identified copy of ``elements``; the source is left as it is."""
+        result: Elements = {}
+        step = self.plan.step
+        for tag, element in elements.items():
+            kept = step(tag, element.vr, top)(self, element, elements)
+            if kept is not None:
+                result[tag] = kept
+        if not top and (CODE_VALUE in elements or LONG_CODE in elements or URN_CODE in elements):
+            self._code(elements, result)
+        return result
+
+    def uid(self, original: str) -> str:
+        """The replacement of one UID, remembered because a series repeats most of them."""
+        new = self.uids.get(original)
+        if new is None:
+            if len(self.uids) > 100_000:
+                self.uids.clear()
+            new = self.uids[original] = self.keys.uid(original)
+        return new
+
+    def mark(self) -> dict[int, Element]:
+        """The attributes that say what was done (PS3.15 E.1.1 and C.12.1.1.3.3), for exactly the options applied."""
+        profile = self.plan.profile
+        codes = [
+            {
+                CODE_VALUE: Element(CODE_VALUE, "SH", code.encode()),
+                SCHEME: Element(SCHEME, "SH", b"DCM"),
+                MEANING: Element(MEANING, "LO", CODE_MEANINGS[code].encode()),
+            }
+            for code in profile.options
+        ]
+        method = f"pacs-pipeline profile {profile.name} {profile.fingerprint[:12]}"
+        return {
+            PATIENT_NAME: Element(PATIENT_NAME, "PN", self.patient.pseudonym.encode()),
+            PATIENT_ID: Element(PATIENT_ID, "LO", self.patient.pseudonym.encode()),
+            IDENTITY_REMOVED: Element(IDENTITY_REMOVED, "CS", b"YES"),
+            METHOD: Element(METHOD, "LO", method.encode()[:64]),
+            METHOD_CODES: Element(METHOD_CODES, "SQ", items=codes),
+            DATES_MODIFIED: Element(DATES_MODIFIED, "CS", b"MODIFIED" if profile.shifts_dates else b"REMOVED"),
+        }
+
+    def _code(self, source: Elements, result: Elements) -> None:
+        """A coded concept is kept with its published meaning, or becomes the concept 'unknown'."""
+        value = _first(source.get(CODE_VALUE)) or _first(source.get(LONG_CODE))
+        scheme = _first(source.get(SCHEME))
+        meaning = vocabulary.code_meaning(scheme, value)
+        if meaning is None:
+            value, scheme, meaning = UNKNOWN_CODE
+            self.counts[CODE_VALUE, "C"] += 1
+        else:
+            version = _first(source.get(SCHEME_VERSION))
+            if _SCHEME_VERSION.fullmatch(version):
+                result[SCHEME_VERSION] = Element(SCHEME_VERSION, "SH", version.encode())
+        tag, vr = (CODE_VALUE, "SH") if len(value) <= 16 else (LONG_CODE, "UC")
+        result[tag] = Element(tag, vr, value.encode())
+        result[SCHEME] = Element(SCHEME, "SH", scheme.encode())
+        result[MEANING] = Element(MEANING, "LO", meaning.encode())
+
+
+def _first(element: Element | None) -> str:
+    if element is None or not isinstance(element.value, bytes):
+        return ""
+    return components(element.value)[0]
+
+
+def _agrees(vr: str, standard: tuple[str, ...]) -> bool:
+    """Whether the file's VR is of the standard's kind, so that a value can be what the standard means."""
+    if vr in standard or vr == "UN":
+        return True
+    if vr in TEXT:
+        return standard[0] in TEXT
+    if vr in SIZES:
+        return SIZES.get(standard[0]) == SIZES[vr] and vr not in ("FL", "FD")
+    return vr in BULK and standard[0] in BULK
+
+
+def _remove(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    work.counts[element.tag, "X"] += 1
+    return None
+
+
+def _keep(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    if isinstance(element.value, Span) and element.tag != PIXEL_DATA and len(element.value) > LARGEST_NESTED:
+        return _remove(work, element, dataset)
+    if isinstance(element.value, Span) and element.tag != PIXEL_DATA:
+        return Element(element.tag, element.vr, b"".join(work.buffer.chunks(element.value)))
+    return element
+
+
+def _small(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    """Binary numbers: kept when they are whole numbers of their size and not bulk."""
+    size = SIZES[vrs_of(element.tag)[0]]
+    if isinstance(element.value, Span) or len(element.value) % size:
+        return _remove(work, element, dataset)
+    return Element(element.tag, _written(element), element.value)
+
+
+def _written(element: Element) -> str:
+    """The VR to write: the file's where the standard allows it, the standard's otherwise."""
+    standard = vrs_of(element.tag)
+    return element.vr if element.vr in standard or not standard else standard[0]
+
+
+def _blank(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    work.counts[element.tag, "Z"] += 1
+    return _empty(element)
+
+
+def _empty(element: Element) -> Element:
+    vr = _written(element)
+    return Element(element.tag, vr, items=[]) if vr == "SQ" else Element(element.tag, vr)
+
+
+def _dummy(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    vr = vrs_of(element.tag)[0]
+    if not element.items if element.items is not None else len(element.value) == 0:
+        return _empty(element)
+    work.counts[element.tag, "D"] += 1
+    if vr == "SQ":
+        items = element.items or []
+        return Element(element.tag, "SQ", items=[_dummy_item(work, item) for item in items[:1]])
+    if vr == "UI":
+        return _uid(work, element, dataset)
+    return Element(element.tag, vr, dummy(vr))
+
+
+def _dummy_item(work: Rewrite, item: Elements) -> Elements:
+    """An item of the same shape in which every value is a dummy."""
+    result: Elements = {}
+    for tag, element in item.items():
+        standard = vrs_of(tag)
+        if standard and tag != 0x00080005 and standard[0] != "UI":
+            made = _dummy(work, element, item)
+        else:
+            made = _registered(work, element, item) if standard == ("UI",) else None
+        if made is not None:
+            result[tag] = made
+    return result
+
+
+def _uid(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    """Every UID becomes another, except those the standard registered (frames of reference, classes)."""
+    return _mapped(work, element, keep_registered=element.tag not in INSTANCE_UIDS)
+
+
+def _registered(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    return _mapped(work, element, keep_registered=True)
+
+
+def _mapped(work: Rewrite, element: Element, *, keep_registered: bool) -> Element | None:
+    if element.items is not None or isinstance(element.value, Span):
+        work.counts[element.tag, "X"] += 1
+        return None
+    originals = components(element.value)
+    replaced = [
+        text if not text or (keep_registered and is_registered(text)) else work.uid(text) for text in originals
+    ]
+    if replaced != originals:
+        work.counts[element.tag, "U"] += 1
+    return Element(element.tag, "UI", "\\".join(replaced).encode("ascii"))
+
+
+def _pseudonym(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    if element.items is not None or len(element.value) == 0:
+        return _empty(element)
+    work.counts[element.tag, "D"] += 1
+    patient = work.patient
+    value = patient.pseudonym
+    if identifier := text_of(dataset.get(PATIENT_ID), patient.charsets):
+        issuer = text_of(dataset.get(ISSUER_OF_PATIENT_ID), patient.charsets)
+        value = work.keys.pseudonym(identifier, issuer or patient.default_issuer)
+    return Element(element.tag, vrs_of(element.tag)[0], value.encode())
+
+
+def _shift(fallback: Step) -> Step:
+    def shift(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+        if element.items is not None or isinstance(element.value, Span):
+            return fallback(work, element, dataset)
+        vr = vrs_of(element.tag)[0]
+        originals = components(element.value)
+        moved = [dates.shifted(vr, text, work.patient.days) if text else "" for text in originals]
+        if None in moved:
+            return fallback(work, element, dataset)
+        if any(moved):
+            work.counts[element.tag, "C"] += 1
+        return Element(element.tag, vr, "\\".join(text or "" for text in moved).encode("ascii"))
+
+    return shift
+
+
+def _literal(value: str) -> Step:
+    def literal(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+        vr = vrs_of(element.tag)[0]
+        if vr not in TEXT or not valid(vr, value):
+            return _blank(work, element, dataset)
+        work.counts[element.tag, "D"] += 1
+        return Element(element.tag, vr, value.encode("ascii"))
+
+    return literal
+
+
+def _walk(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    if element.items is None:
+        return _remove(work, element, dataset)
+    return Element(element.tag, "SQ", items=[work.dataset(item, top=False) for item in element.items])
+
+
+def _checked(keep: Callable[[str], bool], substitutes: dict[int, str]) -> Step:
+    """Text kept component by component; an unknown one is replaced where its place has a meaning, else dropped."""
+
+    def checked(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+        if element.items is not None or isinstance(element.value, Span):
+            return _remove(work, element, dataset)
+        originals = components(element.value)
+        substitute = substitutes.get(element.tag)
+        kept = [text if keep(text) else substitute for text in originals if keep(text) or substitute]
+        if kept != originals:
+            work.counts[element.tag, "C"] += 1
+        return Element(element.tag, _written(element), "\\".join(text or "" for text in kept).encode("ascii"))
+
+    return checked
+
+
+def _code_string(text: str) -> bool:
+    return valid("CS", text) and vocabulary.known_code_string(text)
+
+
+def _is_time(text: str) -> bool:
+    return not text or valid("TM", text)
+
+
+def _is_timezone(text: str) -> bool:
+    return TIMEZONE.fullmatch(text) is not None
+
+
+def _is_scheme(text: str) -> bool:
+    return text in vocabulary.code_schemes()
+
+
+def _number(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    vr = vrs_of(element.tag)[0]
+    if element.items is not None or isinstance(element.value, Span):
+        return _remove(work, element, dataset)
+    if not _NUMBERS[vr].fullmatch(element.value) or any(
+        len(part.strip(b" \0")) > _LONGEST_NUMBER for part in element.value.split(b"\\")
+    ):
+        return _blank(work, element, dataset)
+    return Element(element.tag, vr, element.value)
+
+
+_technical = _checked(vocabulary.known_technical_text, {})
+_scheme = _checked(_is_scheme, {})
+_time = _checked(_is_time, {})
+_timezone = _checked(_is_timezone, {})
+
+_ACTIONS: dict[Action, Step] = {
+    Action.REMOVE: _remove,
+    Action.BLANK: _blank,
+    Action.DUMMY: _dummy,
+    Action.UID: _uid,
+    Action.PSEUDONYM: _pseudonym,
+}
+_RETAINED: dict[str, Step] = {
+    "CS": _checked(_code_string, {IMAGE_TYPE: "OTHER", FRAME_TYPE: "OTHER"}),
+    "DS": _number,
+    "IS": _number,
+    "PN": _blank,
+    "UI": _registered,
+}
+
+
+def actions_of(counts: Counter[tuple[int, str]]) -> tuple[tuple[str, str, str, int], ...]:
+    """The record of actions: tag ``GGGGEEEE``, keyword, letter of PS3.15 E.1, count; in tag order."""
+    return tuple((f"{tag:08X}", keyword_of(tag), letter, count) for (tag, letter), count in sorted(counts.items()))

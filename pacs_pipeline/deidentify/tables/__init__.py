@@ -1,0 +1,1 @@
+"""Facts of the DICOM standard and word lists that the engine reads; data only."""
