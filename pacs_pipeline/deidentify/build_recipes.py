@@ -42,9 +42,7 @@ def field_of(tag: str) -> str:
         return r"contains:^\([0-9a-f]{3}[13579bdf],"
     group, element = tag[:4].lower(), tag[4:].lower()
     if "x" in tag:
-        return rf"contains:^\({group.replace('xx', '[0-9a-f]{2}')}," + (
-            "" if element == "xxxx" else rf"{element}\)$"
-        )
+        return rf"contains:^\({group.replace('xx', '[0-9a-f]{2}')}," + ("" if element == "xxxx" else rf"{element}\)$")
     return f"({group},{element})"
 
 

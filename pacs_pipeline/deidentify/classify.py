@@ -35,9 +35,7 @@ def _classes(suffixes: str) -> frozenset[str]:
 
 _RISKS = {
     # CT, MR, CR, DX, MG, intra-oral, NM, PET; enhanced and legacy converted; breast tomosynthesis
-    Risk.ANATOMY: _classes(
-        "1 1.1 1.1.1 1.2 1.2.1 1.3 1.3.1 2 2.1 2.2 4 4.1 4.4 13.1.3 13.1.4 13.1.5 20 128 128.1 130"
-    ),
+    Risk.ANATOMY: _classes("1 1.1 1.1.1 1.2 1.2.1 1.3 1.3.1 2 2.1 2.2 4 4.1 4.4 13.1.3 13.1.4 13.1.5 20 128 128.1 130"),
     # XA and XRF, enhanced and 3D; enhanced colour MR
     Risk.ANNOTATED: _classes("12.1 12.1.1 12.2 12.2.1 12.3 13.1.1 13.1.2 4.3"),
     # ultrasound with its retired classes, secondary capture

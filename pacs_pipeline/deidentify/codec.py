@@ -52,9 +52,7 @@ class Element:
 
     __slots__ = ("fragments", "items", "tag", "value", "vr")
 
-    def __init__(
-        self, tag: int, vr: str, value: bytes | Span = b"", items: list[Elements] | None = None
-    ) -> None:
+    def __init__(self, tag: int, vr: str, value: bytes | Span = b"", items: list[Elements] | None = None) -> None:
         self.tag = tag
         self.vr = vr
         self.value = value

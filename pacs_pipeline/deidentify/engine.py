@@ -1,22 +1,27 @@
-"""One instance from its landed file to a released one, or to the reason why not."""
+"""One instance from file to file: read strictly, judge, rewrite, write, look again, and only then release."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import struct
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from pacs_pipeline.deidentify import residue
 from pacs_pipeline.deidentify.classify import require_releasable
 from pacs_pipeline.deidentify.codec import (
     CHUNK,
+    Buffer,
+    Element,
     Elements,
     Source,
     Span,
+    components,
     deflated,
     encode,
     encode_meta,
@@ -24,6 +29,7 @@ from pacs_pipeline.deidentify.codec import (
 )
 from pacs_pipeline.deidentify.identity import patient_of
 from pacs_pipeline.deidentify.keys import Keys
+from pacs_pipeline.deidentify.outcome import Outcome
 from pacs_pipeline.deidentify.pixels import check_pixels
 from pacs_pipeline.deidentify.profile import ENGINE_VERSION, Profile
 from pacs_pipeline.deidentify.rewrite import (
@@ -35,210 +41,220 @@ from pacs_pipeline.deidentify.rewrite import (
     actions_of,
 )
 from pacs_pipeline.deidentify.row import instance_row
-from pacs_pipeline.deidentify.text import SPECIFIC_CHARACTER_SET
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
 
-log = logging.getLogger(__name__)
+DEFAULT_MAX_INFLATED_BYTES = 256 * 1024 * 1024
+DEFAULT_MAX_DEPTH = 32
+SOP_CLASS = 0x00080016
+# Ours in every file we write (PS3.7 D.3.3.2); a fixed UUID under 2.25.
+IMPLEMENTATION_CLASS_UID = "2.25." + str(uuid.UUID("5f0d3a52-6b1c-4b0e-9a4e-3c2f7d1e8b60").int)
+IMPLEMENTATION_VERSION_NAME = "PACSPIPELINE_" + ENGINE_VERSION
 
-CODE_VERSION = f"deidentify/{ENGINE_VERSION}"
-"""Part of every fingerprint: another engine makes every partition stale."""
-
-IMPLEMENTATION_CLASS_UID = "2.25.329800735698586629295641978511506172918"
-IMPLEMENTATION_VERSION_NAME = "PACS_PIPELINE"
-DEFLATED = "1.2.840.10008.1.2.1.99"
-MAX_INFLATED_BYTES = 512 * 1024 * 1024
-MAX_DEPTH = 64
-_SOP_CLASS = 0x00080016
-
-# What a bug in the engine raises on one instance. It is reported as such and costs that instance, not the partition.
-# OSError is not among them: a full disk or a missing folder is nobody's instance.
-_BUGS = (
+# What a defect of the engine can raise on one instance. It must cost that instance, not the run.
+DEFECTS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
-    BufferError,
+    EOFError,
     LookupError,
     MemoryError,
     NotImplementedError,
     RecursionError,
     TypeError,
-    UnicodeError,
     ValueError,
     struct.error,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one source file.
-
-    ``path`` is the released file, None when it was set aside for ``reason``. The source UIDs are for the
-    vault's mapping only. ``row`` has the columns of the ``instances`` table except ``path``.
-    """
-
-    source: Path
-    input_sha256: str = ""
-    source_sop_instance_uid: str = ""
-    reason: Reason | None = None
-    detail: str = ""
-    path: Path | None = None
-    size: int = 0
-    sha256: str = ""
-    row: dict[str, Any] = field(default_factory=dict)
-    actions: tuple[tuple[str, str, str, int], ...] = ()
-
-    @property
-    def released(self) -> bool:
-        """Whether there is a clean instance at ``path``."""
-        return self.path is not None
+def code_version() -> str:
+    """Version of the package and of the engine, as stored with every row."""
+    try:
+        package = version("pacs-pipeline")
+    except PackageNotFoundError:
+        package = "unknown"
+    return f"{package}+engine.{ENGINE_VERSION}"
 
 
 class Deidentifier:
-    """The engine for one profile and one set of keys. Picklable; one per process, not thread-safe."""
+    """Makes instances publishable, or says why they are not. Picklable; give each worker its own."""
 
     def __init__(
         self,
         profile: Profile,
         keys: Keys,
         *,
-        max_inflated_bytes: int = MAX_INFLATED_BYTES,
-        max_depth: int = MAX_DEPTH,
+        default_issuer: str = "",
+        max_inflated_bytes: int = DEFAULT_MAX_INFLATED_BYTES,
+        max_depth: int = DEFAULT_MAX_DEPTH,
     ) -> None:
+        """``default_issuer`` stands for a missing IssuerOfPatientID (one per archive, if PatientIDs may clash)."""
         self.profile = profile
         self.keys = keys
+        self.default_issuer = default_issuer
         self.max_inflated_bytes = max_inflated_bytes
         self.max_depth = max_depth
         self._plan = Plan(profile)
         self._uids: dict[str, str] = {}
+        self._version = code_version()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self.profile, self.keys, self.max_inflated_bytes, self.max_depth)
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuilt, (self.profile, self.keys, self.default_issuer, self.max_inflated_bytes, self.max_depth)
 
     def deidentify(self, src: Path, out_dir: Path) -> Outcome:
-        """De-identify ``src`` into ``out_dir/<SeriesInstanceUID>/<SOPInstanceUID>.dcm`` (the new UIDs).
+        """De-identify the file ``src`` into ``out_dir/<SeriesInstanceUID>/<SOPInstanceUID>.dcm`` (new UIDs).
 
-        The file appears under its name only after the residue scan has read it again and found nothing. For
-        the same input, profile and keys it has the same bytes. Raises OSError for the disk, nothing else.
+        Never raises for what is in the file: the outcome carries the reason, and nothing is left behind.
+        Raises OSError when ``out_dir`` cannot be written, which is no property of the instance.
         """
+        work = _Instance(src)
         try:
-            with src.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            source = read(src, max_inflated_bytes=self.max_inflated_bytes, max_depth=self.max_depth)
-        except Quarantine as problem:
-            return Outcome(src, digest, reason=problem.reason, detail=problem.detail)
-        except _BUGS as error:
-            return self._failed(src, digest, "", error)
-        sop_instance = _uid_of(source.dataset, SOP_INSTANCE)
-        try:
-            return self._release(src, digest, sop_instance, source, out_dir)
-        except Quarantine as problem:
-            return Outcome(src, digest, sop_instance, problem.reason, problem.detail)
-        except _BUGS as error:
-            return self._failed(src, digest, sop_instance, error)
+            self._process(work, out_dir)
+        except Quarantine as found:
+            work.discard()
+            return work.set_aside(found.reason, found.detail)
+        except DEFECTS as defect:  # documented: the one place where a bug is turned into a reason
+            work.discard()
+            return work.set_aside(Reason.INTERNAL, type(defect).__name__)
+        except OSError:
+            work.discard()
+            raise
+        return work.outcome()
 
-    def _failed(self, src: Path, digest: str, sop_instance: str, error: BaseException) -> Outcome:
-        # the message of the exception may quote a value: only its class is told
-        detail = type(error).__name__
-        log.error("the engine failed on instance %s: %s", self.keys.hash(sop_instance or digest), detail)
-        return Outcome(src, digest, sop_instance, Reason.INTERNAL, detail)
-
-    def _release(self, src: Path, digest: str, sop_instance: str, source: Source, out_dir: Path) -> Outcome:
-        dataset = source.dataset
-        for tag in (SOP_INSTANCE, STUDY_INSTANCE, SERIES_INSTANCE):
-            if not _uid_of(dataset, tag):
-                raise Quarantine(Reason.UNREADABLE, "SOP, Series or Study Instance UID is missing or invalid")
-        require_releasable(dataset)
+    def _process(self, work: _Instance, out_dir: Path) -> None:
+        source = work.read(self.max_inflated_bytes, self.max_depth)
+        require_releasable(source.dataset)
+        for tag in (SOP_INSTANCE, SERIES_INSTANCE, STUDY_INSTANCE):
+            if not _uid_of(source.dataset, tag):
+                raise Quarantine(Reason.UNREADABLE, "the data set lacks one of its instance UIDs")
         check_pixels(source)
-        patient = patient_of(dataset, self.keys)
-        work = Rewrite(self._plan, self.keys, source.buffer, patient, self._uids)
-        result = work.dataset(dataset)
-        result.update(work.mark())
-        result.pop(SPECIFIC_CHARACTER_SET, None)  # everything that is written is plain ASCII, the default repertoire
+        patient = patient_of(source.dataset, self.keys, self.default_issuer)
+        rewrite = Rewrite(self._plan, self.keys, source.buffer, patient, self._uids)
+        clean = rewrite.dataset(source.dataset) | rewrite.mark()
+        inflated = work.write(clean, source, out_dir)
+        residue.verify(work.temporary, residue.identifiers_of(source.dataset), source.encoding, inflated)
+        row = instance_row(clean, source.encoding, source.transfer_syntax)
+        row |= {"profile_fingerprint": self.profile.fingerprint, "code_version": self._version}
+        work.release(row, actions_of(rewrite.counts), out_dir)
 
-        series, instance = _uid_of(result, SERIES_INSTANCE), _uid_of(result, SOP_INSTANCE)
-        final = out_dir / series / f"{instance}.dcm"
-        final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = final.with_name(f".{instance}.{os.getpid()}.part")
+
+def _rebuilt(
+    profile: Profile, keys: Keys, default_issuer: str, max_inflated_bytes: int, max_depth: int
+) -> Deidentifier:
+    return Deidentifier(
+        profile, keys, default_issuer=default_issuer, max_inflated_bytes=max_inflated_bytes, max_depth=max_depth
+    )
+
+
+class _Instance:
+    """The files of one instance while it is worked on."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.temporary = source  # set by write
+        self._written = False
+        self._uids = ("", "", "")
+        self._input_sha256 = ""
+        self._size = 0
+        self._sha256 = ""
+        self._outcome: Outcome | None = None
+
+    def read(self, max_inflated_bytes: int, max_depth: int) -> Source:
+        """The source, parsed to its end; its digest is taken first, so a refusal has it too."""
         try:
-            size, sha256, inflated = _write(partial, source, result)
-            residue.verify(partial, residue.identifiers_of(dataset), source.encoding, inflated)
-            partial.rename(final)
-            _sync_folder(final.parent)
-        finally:
-            partial.unlink(missing_ok=True)
-        row = instance_row(result, source.encoding, source.transfer_syntax) | {
-            "size": size,
-            "sha256": sha256,
-            "profile_fingerprint": self.profile.fingerprint,
-            "code_version": CODE_VERSION,
-        }
-        return Outcome(
-            src, digest, sop_instance, path=final, size=size, sha256=sha256, row=row, actions=actions_of(work.counts)
+            self._input_sha256 = _sha256_of(self.source)
+            source = read(self.source, max_inflated_bytes=max_inflated_bytes, max_depth=max_depth)
+        except OSError as error:
+            raise Quarantine(Reason.UNREADABLE, "the file cannot be read") from error
+        self._uids = (
+            _uid_of(source.dataset, SOP_INSTANCE),
+            _uid_of(source.dataset, SERIES_INSTANCE),
+            _uid_of(source.dataset, STUDY_INSTANCE),
+        )
+        return source
+
+    def write(self, clean: Elements, source: Source, out_dir: Path) -> bytes | None:
+        """Write ``clean`` under a temporary name; returns the data set before deflation, if it was deflated."""
+        sop_instance = _uid_of(clean, SOP_INSTANCE)
+        meta = encode_meta(
+            {
+                0x00020001: ("OB", b"\0\1"),
+                0x00020002: ("UI", _uid_of(clean, SOP_CLASS).encode("ascii")),
+                0x00020003: ("UI", sop_instance.encode("ascii")),
+                0x00020010: ("UI", source.transfer_syntax.encode("ascii")),
+                0x00020012: ("UI", IMPLEMENTATION_CLASS_UID.encode("ascii")),
+                0x00020013: ("SH", IMPLEMENTATION_VERSION_NAME.encode("ascii")),
+            }
+        )
+        pieces = encode(clean, source.encoding)
+        inflated = None
+        if source.transfer_syntax == DeflatedExplicitVRLittleEndian:
+            inflated = b"".join(chunk for piece in pieces for chunk in _chunks(piece, source.buffer))
+            pieces = [deflated(inflated)]
+        out_dir.mkdir(parents=True, exist_ok=True)
+        self.temporary = out_dir / f".{sop_instance}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part"
+        self._written = True
+        digest = hashlib.sha256(meta)
+        size = len(meta)
+        with self.temporary.open("wb") as file:
+            file.write(meta)
+            for piece in pieces:
+                for chunk in _chunks(piece, source.buffer):
+                    file.write(chunk)
+                    digest.update(chunk)
+                    size += len(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        self._size, self._sha256 = size, digest.hexdigest()
+        return inflated
+
+    def release(self, row: dict[str, object], actions: tuple[tuple[str, str, str, int], ...], out_dir: Path) -> None:
+        """Give the verified file its final name."""
+        folder = out_dir / str(row["SeriesInstanceUID"])
+        folder.mkdir(exist_ok=True)
+        output = folder / f"{row['SOPInstanceUID']}.dcm"
+        self.temporary.replace(output)
+        self._written = False
+        self._outcome = Outcome(
+            self.source,
+            *self._uids,
+            output=output,
+            size=self._size,
+            sha256=self._sha256,
+            input_sha256=self._input_sha256,
+            row=row | {"size": self._size, "sha256": self._sha256},
+            actions=actions,
         )
 
+    def outcome(self) -> Outcome:
+        """The outcome of a released instance."""
+        assert self._outcome is not None
+        return self._outcome
 
-def _rebuilt(profile: Profile, keys: Keys, max_inflated_bytes: int, max_depth: int) -> Deidentifier:
-    """The engine of this process for these arguments, kept over tasks with all it has compiled and remembered."""
-    key = (profile.fingerprint, keys, max_inflated_bytes, max_depth)
-    engine = _ENGINES.get(key)
-    if engine is None:
-        _ENGINES.clear()
-        engine = _ENGINES[key] = Deidentifier(
-            profile, keys, max_inflated_bytes=max_inflated_bytes, max_depth=max_depth
-        )
-    return engine
+    def set_aside(self, reason: Reason, detail: str) -> Outcome:
+        """The outcome of an instance that cannot be released."""
+        return Outcome(self.source, *self._uids, reason=reason, detail=detail, input_sha256=self._input_sha256)
 
-
-_ENGINES: dict[Any, Deidentifier] = {}
+    def discard(self) -> None:
+        """Remove what was written; nothing of a refused instance stays."""
+        if self._written:
+            self.temporary.unlink(missing_ok=True)
 
 
 def _uid_of(dataset: Elements, tag: int) -> str:
-    """A UID of the data set without padding, empty when it is absent or no UID (PS3.5 9.1)."""
-    element = dataset.get(tag)
+    element: Element | None = dataset.get(tag)
     if element is None or not isinstance(element.value, bytes):
         return ""
-    text = element.value.decode("latin-1").strip(" \0")
-    return text if text and len(text) <= 64 and set(text) <= set("0123456789.") else ""
+    return components(element.value)[0]
 
 
-def _write(path: Path, source: Source, dataset: Elements) -> tuple[int, str, bytes | None]:
-    """Write the file to the disk and flush it; its size, its SHA-256 and, if it is deflated, what was deflated."""
-    meta = encode_meta(
-        {
-            0x00020001: ("OB", b"\0\1"),
-            0x00020002: ("UI", _uid_of(dataset, _SOP_CLASS).encode()),
-            0x00020003: ("UI", _uid_of(dataset, SOP_INSTANCE).encode()),
-            0x00020010: ("UI", source.transfer_syntax.encode()),
-            0x00020012: ("UI", IMPLEMENTATION_CLASS_UID.encode()),
-            0x00020013: ("SH", IMPLEMENTATION_VERSION_NAME.encode()),
-        }
-    )
-    pieces = encode(dataset, source.encoding)
-    inflated = None
-    if source.transfer_syntax == DEFLATED:
-        whole = (source.buffer.chunks(piece) if isinstance(piece, Span) else (piece,) for piece in pieces)
-        inflated = b"".join(part for parts in whole for part in parts)
-        pieces = [deflated(inflated)]
-    digest = hashlib.sha256(meta)
-    size = len(meta)
-    with path.open("wb", buffering=CHUNK) as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(meta)
-        for piece in pieces:
-            for part in source.buffer.chunks(piece) if isinstance(piece, Span) else (piece,):
-                file.write(part)
-                digest.update(part)
-                size += len(part)
-        file.flush()
-        os.fsync(file.fileno())
-    return size, digest.hexdigest(), inflated
+def _chunks(piece: bytes | Span, buffer: Buffer) -> Iterable[bytes]:
+    return [piece] if isinstance(piece, bytes) else buffer.chunks(piece)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -141,7 +141,9 @@ def _check_native(source: Source, element: Element, shape: Shape) -> None:
         _check_unused_bits(source.buffer.chunks(pixels), shape, source.encoding.order, padding, source.encoding.order)
 
 
-def _check_unused_bits(pieces: Iterable[bytes], shape: Shape, order: str, padding: Element | None, padding_order: str) -> None:
+def _check_unused_bits(
+    pieces: Iterable[bytes], shape: Shape, order: str, padding: Element | None, padding_order: str
+) -> None:
     """Bits outside BitsStored must be zero, or the sign: ones of their own could draw letters.
 
     A pixel that equals PixelPaddingValue is background, whatever its bits.

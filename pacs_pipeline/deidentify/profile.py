@@ -130,5 +130,3 @@ def _overlap(fields: Fields, means: Fields) -> bool:
     if means.tag is None:
         return fields == means
     return fields.matches(means.tag, (vrs_of(means.tag) or ("UN",))[0])
-
-

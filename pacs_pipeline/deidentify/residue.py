@@ -340,7 +340,7 @@ def _readable(data: bytes) -> bytes:
     Pixels of 16 bits have next to none, which makes looking through them cheap.
     """
     values = np.frombuffer(data, np.uint8)
-    run = (values - 0x20) < 0x5F  # wraps below the space: printable is 0x20 to 0x7E
+    run = (values - np.uint8(0x20)) < np.uint8(0x5F)  # wraps below the space: printable is 0x20 to 0x7E
     if len(run) < SHORTEST_IN_BYTES:
         return b""
     start = run[:-1] & run[1:]

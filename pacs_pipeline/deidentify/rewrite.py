@@ -282,9 +282,7 @@ def _mapped(work: Rewrite, element: Element, *, keep_registered: bool) -> Elemen
         work.counts[element.tag, "X"] += 1
         return None
     originals = components(element.value)
-    replaced = [
-        text if not text or (keep_registered and is_registered(text)) else work.uid(text) for text in originals
-    ]
+    replaced = [text if not text or (keep_registered and is_registered(text)) else work.uid(text) for text in originals]
     if replaced != originals:
         work.counts[element.tag, "U"] += 1
     return Element(element.tag, "UI", "\\".join(replaced).encode("ascii"))

@@ -11,7 +11,9 @@ from pydicom.datadict import dictionary_VR
 
 TEXT = frozenset(["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"])
 SINGLE = frozenset(("LT", "ST", "UT", "UR"))  # a backslash is part of the text
-LONG = frozenset(["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"])  # 32-bit length in explicit VR
+LONG = frozenset(
+    ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]
+)  # 32-bit length in explicit VR
 BULK = frozenset(["OB", "OD", "OF", "OL", "OV", "OW", "UN"])
 SIZES = {"AT": 4, "FD": 8, "FL": 4, "SL": 4, "SS": 2, "SV": 8, "UL": 4, "US": 2, "UV": 8}
 FORMATS = {"AT": "H", "FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q"}

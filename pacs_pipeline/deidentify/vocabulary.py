@@ -24,7 +24,9 @@ FREE_LENGTH = 2  # a run of one or two letters says nothing about anybody
 _WORDS = re.compile(r"[A-Z0-9]+")
 _RUNS = re.compile(r"[A-Za-z]+|\d+")
 _TECHNICAL = re.compile(r"[A-Za-z0-9 .,;:+/()\[\]*_%#&'-]{0,64}")
-_DATE_LIKE = re.compile(r"(?<!\d)(19|20)\d\d[-./ _]?(0\d|1[0-2])[-./ _]?[0-3]\d(?!\d)|\d{1,2}[./-]\d{1,2}[./-](19|20)\d\d")
+_DATE_LIKE = re.compile(
+    r"(?<!\d)(19|20)\d\d[-./ _]?(0\d|1[0-2])[-./ _]?[0-3]\d(?!\d)|\d{1,2}[./-]\d{1,2}[./-](19|20)\d\d"
+)
 _DIRECTIONS = re.compile(r"[APRLHF]{1,3}")
 MOST_DIGITS_IN_A_RUN = 4
 MOST_DIGITS = 10
@@ -109,7 +111,6 @@ def _concepts() -> dict[tuple[str, str], str]:
     from pydicom.sr._snomed_dict import mapping
 
     meanings = {("UCUM", value): meaning for value, meaning in _UNITS.items()}
-    meanings |= {("DCM", value): meaning for value, meaning in CODE_MEANINGS.items()}
     for scheme, keywords in cast(Any, concepts).items():
         for codes in keywords.values():
             for value, (meaning, *_) in codes.items():
