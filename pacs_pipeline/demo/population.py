@@ -96,20 +96,14 @@ def generate(
     Running it again writes the same bytes over the same files, so an interrupted run is simply repeated.
     Raises SettingsError when ``out`` holds anything else.
     """
-    seen: dict[str, set[str]] = {"study": set(), "patient": set()}
-    studies = patients = series = count = size = 0
-    last = ""
+    patients = studies = series = count = size = 0
+    last: WrittenInstance | None = None
     for written in write_population(out, population):
-        # instances come series by series and patient by patient, so only the current patient is remembered
-        if written.PatientID not in seen["patient"]:
-            seen = {"study": set(), "patient": {written.PatientID}}
-            patients += 1
-        if written.StudyInstanceUID not in seen["study"]:
-            seen["study"].add(written.StudyInstanceUID)
-            studies += 1
-        if written.SeriesInstanceUID != last:
-            last = written.SeriesInstanceUID
-            series += 1
+        # patients, their studies and the series of those come one after the other, never mixed
+        patients += last is None or written.PatientID != last.PatientID
+        studies += last is None or written.StudyInstanceUID != last.StudyInstanceUID
+        series += last is None or written.SeriesInstanceUID != last.SeriesInstanceUID
+        last = written
         count += 1
         size += written.size
         if on_progress:

@@ -29,7 +29,9 @@ def test_a_port_that_was_taken_meanwhile_is_replaced_and_the_others_stay(tmp_pat
     assert json.loads(file.read_text()) == again
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": "x", "b": 70000}', '{"a": -1, "b": 0}', '{"a": 5, "b": 5}', "a\x00"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"a": "x", "b": 70000}', '{"a": -1, "b": 0}', '{"a": 5, "b": 5}', "a\x00"]
+)
 def test_a_damaged_file_is_no_obstacle(tmp_path: Path, content: str) -> None:
     file = tmp_path / "ports.json"
     file.write_text(content)
