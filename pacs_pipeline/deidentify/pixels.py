@@ -25,12 +25,14 @@ _LARGEST_FRAME = 512 * 1024 * 1024
 
 # Stamps that encoders leave in every file; nothing else may stand in a comment.
 _STAMP = re.compile(
-    rb"(?:Created by OpenJPEG version [\d.]{1,12}|Kakadu-[v\d.]{1,12}|Creator: JasPer Version [\d.]{1,12}"
-    rb"|LEAD Technologies Inc\. V[\d.]{1,8}|Kdu-Layer-Info: log_2\{Delta-D\([\w()/*{}, -]{1,80}\}\n[\d\s.,e+-]{0,512})\x00?"
+    rb"(?:Created by (?:GDCM/)?OpenJPEG version [\d.]{1,12}|Kakadu-[v\d.]{1,12}|Creator: JasPer Version [\d.]{1,12}"
+    rb"|LEAD Technologies Inc\. V[\d.]{1,8}"
+    rb"|Kdu-Layer-Info: log_2\{Delta-D\([\w()/*{}, -]{1,80}\}\n[\d\s.,e+-]{0,512})\x00?"
 )
 _ADOBE = re.compile(rb"Adobe\x00[\x64\x65]\x00?[\x00-\xff]{4}[\x00-\x02]")
 _JFIF = re.compile(rb"JFIF\x00\x01[\x00-\x02][\x00-\x02][\x00-\xff]{4}\x00\x00")
-_SPIFF_END = frozenset((0xC4, 0xDB, 0xCC, 0xDC, 0xDD, 0xF8)) | frozenset(range(0xC0, 0xD0))  # tables and frame headers
+# Tables, frame headers, restart intervals; LSE and SOF of JPEG-LS
+_STRUCTURAL = frozenset((*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD, 0xF7, 0xF8))
 _MARKER_JPEG = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _MARKER_LS = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 
@@ -253,7 +255,7 @@ def _check_jpeg(data: bytes, marker: re.Pattern[bytes]) -> None:
             if found is None:
                 raise Quarantine(Reason.TRUNCATED, "a JPEG image has no end")
             stop = found.start()
-        elif code not in _SPIFF_END and not _harmless(code, data[position + 4 : stop]):
+        elif code not in _STRUCTURAL and not _harmless(code, data[position + 4 : stop]):
             raise Quarantine(Reason.HIDDEN_CONTENT, "a JPEG image carries a comment or application segment")
         position = stop
 

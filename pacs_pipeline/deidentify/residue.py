@@ -42,6 +42,7 @@ _PARTS = re.compile(r"[\^=\\\s,;/()]+")
 _TOKEN = re.compile(r"[^\W_]+")
 _WORDLESS = frozenset(("ANONYMIZED", "ANONYMOUS", "NONE", "UNKNOWN", "OTHER", "NULL", "TEST", "YES"))
 IDENTITY_REMOVED, METHOD, CODE_SCHEME, CODE_MEANING = 0x00120062, 0x00120063, 0x00080102, 0x00080104
+_NUMERIC = frozenset(bytes((code,)) for code in b"0123456789.")
 _METHOD = re.compile(r"pacs-pipeline profile [a-z-]+ [0-9a-f]{12}")
 _FILE_META = frozenset((0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013))
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
@@ -294,7 +295,7 @@ class _Scan:
         for needle in needles.numbers if readable else ():
             if in_pixels and len(needle) < SHORTEST_NUMBER_IN_PIXELS:
                 continue
-            if re.search(rb"(?<![0-9.])" + re.escape(needle) + rb"(?![0-9.])", readable):
+            if _stands_alone(needle, readable):
                 raise Quarantine(Reason.RESIDUE, named(tag))
         if readable and any(needle in readable for needle in needles.words):
             raise Quarantine(Reason.RESIDUE, named(tag))
@@ -355,6 +356,17 @@ def _readable(data: bytes) -> bytes:
     wanted = inside.copy()
     wanted[1:] |= inside[:-1]  # one separator behind each stretch
     return bytes(kept[wanted].tobytes().lower())
+
+
+def _stands_alone(number: bytes, text: bytes) -> bool:
+    """Whether ``number`` occurs in ``text`` and is no part of a longer number or UID."""
+    position = text.find(number)
+    while position >= 0:
+        before, after = text[max(position - 1, 0) : position], text[position + len(number) : position + len(number) + 1]
+        if before not in _NUMERIC and after not in _NUMERIC:
+            return True
+        position = text.find(number, position + 1)
+    return False
 
 
 def _is_published(tag: int, vr: str, value: bytes) -> bool:

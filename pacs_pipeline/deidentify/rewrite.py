@@ -173,7 +173,7 @@ class Rewrite:
         """A coded concept is kept with its published meaning, or becomes the concept 'unknown'."""
         value = _first(source.get(CODE_VALUE)) or _first(source.get(LONG_CODE))
         scheme = _first(source.get(SCHEME))
-        meaning = vocabulary.code_meaning(scheme, value)
+        meaning = vocabulary.code_meaning(scheme, value, _first(source.get(MEANING)))
         if meaning is None:
             value, scheme, meaning = UNKNOWN_CODE
             self.counts[CODE_VALUE, "C"] += 1

@@ -31,8 +31,13 @@ _DIRECTIONS = re.compile(r"[APRLHF]{1,3}")
 MOST_DIGITS_IN_A_RUN = 4
 MOST_DIGITS = 10
 
-# Codes of UCUM that images use and pydicom's concept dictionary does not list.
-_UNITS = {"mm": "mm", "cm": "cm", "ms": "ms", "s": "s", "1": "no units", "%": "percent", "[hnsf'U]": "Hounsfield unit"}
+# UCUM is a grammar, not a list: products and quotients of the units that images are measured in.
+_ATOM = (
+    r"(?:\d{0,3}(?:[kcmunMGd]?(?:m|s|g|l|L|Bq|Ci|Gy|Sv|Hz|T|V|A|J|eV|Pa|mol)|min|h|d|deg|rad|K|Cel|kVp|%|1)-?[1-6]?"
+    r"|\[hnsf'U\]|\[arb'U\]|mm\[Hg\]|10\*-?\d{1,2}|\{(?:counts|ratio|index|SUVbw|SUVlbm|SUVbsa|SUVibw|pixels)\})"
+)
+_UNIT = re.compile(rf"{_ATOM}(?:[./]?{_ATOM}){{0,4}}")
+_SEMANTIC_TAG = re.compile(r" \([a-z -]+\)$")  # SNOMED's "(body structure)", no part of a meaning
 _ABOUT_PEOPLE = frozenset(("ID", "IDENTITY", "MARKER", "NAME", "NAMED", "OPERATOR", "PATIENT", "TEST", "UID", "USER"))
 _SCHEME_ALIASES = {"SNM3": "SRT", "99SDM": "SRT"}
 
@@ -110,7 +115,7 @@ def _concepts() -> dict[tuple[str, str], str]:
     from pydicom.sr._concepts_dict import concepts
     from pydicom.sr._snomed_dict import mapping
 
-    meanings = {("UCUM", value): meaning for value, meaning in _UNITS.items()}
+    meanings: dict[tuple[str, str], str] = {}
     for scheme, keywords in cast(Any, concepts).items():
         for codes in keywords.values():
             for value, (meaning, *_) in codes.items():
@@ -128,15 +133,22 @@ def code_schemes() -> frozenset[str]:
     return frozenset(scheme for scheme, _ in _concepts()) | frozenset(_SCHEME_ALIASES)
 
 
-def code_meaning(scheme: str, value: str) -> str | None:
-    """The published meaning of a code, in ASCII and at most 64 characters; None for a code nobody published."""
-    meaning = _concepts().get((_SCHEME_ALIASES.get(scheme, scheme), value))
-    return None if meaning is None else _plain(meaning)
+def code_meaning(scheme: str, value: str, meaning: str) -> str | None:
+    """The meaning to write for a code, None for a code nobody published.
+
+    The file's own ``meaning`` stays when it is made of known words, otherwise the published one is written.
+    """
+    if scheme == "UCUM" and _UNIT.fullmatch(value):
+        return value
+    published = _concepts().get((_SCHEME_ALIASES.get(scheme, scheme), value))
+    if published is None:
+        return None
+    return meaning if meaning and known_technical_text(meaning) else _plain(published)
 
 
 def is_published_meaning(text: str) -> bool:
-    """Whether ``text`` is the meaning of some published code."""
-    return text in _meanings()
+    """Whether ``text`` is the meaning of some published code, or made of known words."""
+    return text in _meanings() or known_technical_text(text) or _UNIT.fullmatch(text) is not None
 
 
 @cache
@@ -145,4 +157,5 @@ def _meanings() -> frozenset[str]:
 
 
 def _plain(meaning: str) -> str:
-    return meaning.encode("ascii", "ignore").decode("ascii").replace("\\", "/")[:64].strip()
+    plain = meaning.encode("ascii", "ignore").decode("ascii").replace("\\", "/")
+    return _SEMANTIC_TAG.sub("", plain)[:64].strip()
