@@ -25,7 +25,7 @@ from pacs_pipeline.errors import Busy, SettingsError, Transient
 DEMO_POPULATION = Population(patients=12, seed=20240304, sites=tuple(site.name for site in SITES), instances=160)
 STATE = "services.json"
 LOG = "services.log"
-_START_SECONDS = 120.0
+_START_SECONDS = 600.0  # the first start reads every header of the population
 _STOP_SECONDS = 60.0
 
 
