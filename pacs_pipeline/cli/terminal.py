@@ -62,6 +62,7 @@ def books_table(books: Iterable[Books], verdicts: dict[Partition, str] | None = 
     names = ("expected", "published", "excluded", "quarantined", "unavailable")
     table = Table("partition", *([] if verdicts is None else ["verdict"]), show_footer=len(found) > 1)
     table.columns[0].footer = "total"
+    table.columns[0].no_wrap = True
     for name in names:
         total = sum(getattr(b, name) for b in found)
         table.add_column(name, justify="right", footer=f"{total:,}")

@@ -1,7 +1,5 @@
 """The chain of assets of a site: each unpacks its partitions, calls one stage and shows what came out."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -55,7 +53,7 @@ def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsD
         pool=f"pacs_{name}",
         metadata=metadata.columns(storage.CENSUS),
     )
-    def census(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
+    def census(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
         with PacsClient(site) as client:
             each(context, name, lambda p: take_census(project, p, client), metadata.counts)
         return dg.MaterializeResult()
@@ -74,7 +72,7 @@ def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsD
         context: dg.AssetExecutionContext,
         project: dg.ResourceParam[Project],
         shown_progress: dg.ResourceParam[ShownProgress],
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:
         progress = reporter(context, shown_progress)
         with PacsClient(site) as client, open_retriever(site) as retriever:
             each(context, name, lambda p: harvest(project, p, client, retriever, progress(p)), metadata.counts)
@@ -94,7 +92,7 @@ def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsD
         project: dg.ResourceParam[Project],
         pool: dg.ResourceParam[Pool],
         shown_progress: dg.ResourceParam[ShownProgress],
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:
         progress = reporter(context, shown_progress)
         each(context, name, lambda p: deidentify(project, p, pool, progress(p)), metadata.deidentified)
         return dg.MaterializeResult()
@@ -108,7 +106,7 @@ def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsD
         tags={"zone": "staging"},
         check_specs=checks.contract_specs(name, contracts),
     )
-    def verdict(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
+    def verdict(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
         judged = each(context, name, lambda p: validate(project, p), metadata.verdict)
         if any(v.status is not VerdictStatus.PASSED for v in judged.values()):
             never_retry(context)  # the same data would fail again
@@ -128,7 +126,7 @@ def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsD
         context: dg.AssetExecutionContext,
         project: dg.ResourceParam[Project],
         shown_progress: dg.ResourceParam[ShownProgress],
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:
         now, progress = dt.datetime.now(dt.UTC), reporter(context, shown_progress)
         each(context, name, lambda p: publish(project, p, now=now, progress=progress(p)), metadata.counts)
         return dg.MaterializeResult()
@@ -142,7 +140,7 @@ def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsD
         tags={"zone": "state"},
         check_specs=[checks.books_spec(name)],
     )
-    def books(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
+    def books(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
         made_up = each(context, name, lambda p: reconcile(project, p), metadata.books)
         return dg.MaterializeResult(check_results=[checks.books_result(made_up)])
 

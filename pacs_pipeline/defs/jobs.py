@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from pacs_pipeline.defs.partitions import study_dates
 from pacs_pipeline.settings import SiteSettings
@@ -22,11 +23,11 @@ MAX_RETRIES_TAG = "dagster/max_retries"
 class SiteJobs:
     """The jobs of one site."""
 
-    census: dg.UnresolvedAssetJobDefinition
-    chain: dg.UnresolvedAssetJobDefinition
+    census: UnresolvedAssetJobDefinition
+    chain: UnresolvedAssetJobDefinition
 
     @property
-    def all(self) -> tuple[dg.UnresolvedAssetJobDefinition, ...]:
+    def all(self) -> tuple[UnresolvedAssetJobDefinition, ...]:
         """Every job of the site."""
         return (self.census, self.chain)
 

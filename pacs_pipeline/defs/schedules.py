@@ -1,8 +1,7 @@
 """The nightly run of each site, in the site's own zone."""
 
-from __future__ import annotations
-
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from pacs_pipeline.defs.jobs import RANGE_END_TAG, RANGE_START_TAG
 from pacs_pipeline.defs.partitions import lookback
@@ -10,7 +9,7 @@ from pacs_pipeline.settings import SiteSettings
 
 
 def nightly(
-    site: SiteSettings, job: dg.UnresolvedAssetJobDefinition, status: dg.DefaultScheduleStatus
+    site: SiteSettings, job: UnresolvedAssetJobDefinition, status: dg.DefaultScheduleStatus
 ) -> dg.ScheduleDefinition:
     """One run a night that asks the PACS about the whole look-back window and materialises what is new.
 

@@ -1,13 +1,12 @@
 """The staleness sensor: requests a run for exactly the partitions that are out of date."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from pacs_pipeline.defs.jobs import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from pacs_pipeline.errors import PipelineError
@@ -82,7 +81,7 @@ def _request(stale: Stale, job: str, today: dt.date) -> dg.RunRequest:
     )
 
 
-def staleness_sensor(settings: Settings, chains: Mapping[str, dg.UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
+def staleness_sensor(settings: Settings, chains: Mapping[str, UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
     """The one sensor of the project, over all sites."""
 
     @dg.sensor(

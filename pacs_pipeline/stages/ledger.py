@@ -44,13 +44,13 @@ class Ledger:
             source, outcome = self.landed[done.item], done.result
             if isinstance(outcome, WorkerLost):
                 self._set_aside(source, Reason.INTERNAL, "the worker process died on this instance", None)
-            elif outcome.path is None:
+            elif outcome.output is None or not outcome.released:
                 self._set_aside(source, outcome.reason or Reason.INTERNAL, outcome.detail, outcome.input_sha256)
             elif outcome.source_sop_instance_uid != source["SOPInstanceUID"]:
-                outcome.path.unlink()
+                outcome.output.unlink()
                 self._set_aside(source, Reason.WRONG_INSTANCE, "SOPInstanceUID", outcome.input_sha256)
             else:
-                yield self._release(source, outcome, outcome.path)
+                yield self._release(source, outcome, outcome.output)
 
     @property
     def actions(self) -> Iterator[Row]:

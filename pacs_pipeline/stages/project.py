@@ -74,7 +74,7 @@ class Project:
         return Fingerprints(
             profile=self.profile.fingerprint,
             contracts=contracts.fingerprint(self.contracts),
-            code=deidentify.CODE_VERSION,
+            code=deidentify.code_version(),
             keys=self.keys.hash(f"keys/{self.keys.max_shift_days}"),
         )
 

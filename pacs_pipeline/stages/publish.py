@@ -55,6 +55,7 @@ def publish(project: Project, partition: Partition, *, now: dt.datetime, progres
                     "size": row["size"],
                 }
 
+        project.bucket.ensure()
         progress("objects in the bucket", 0, total)
         table = project.write_table(staging / "published.parquet", published(), storage.PUBLISHED)
         warehouse.replace_partition(
