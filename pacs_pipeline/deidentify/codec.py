@@ -59,6 +59,20 @@ class Element:
         self.items = items
         self.fragments: list[Span] | None = None  # of encapsulated pixel data; the first is the offset table
 
+    @property
+    def data(self) -> bytes:
+        """The value, which must be in memory."""
+        if isinstance(self.value, Span):
+            raise TypeError("the value was left in the file")
+        return self.value
+
+    @property
+    def span(self) -> Span:
+        """Where the value is, which must have been left in the file."""
+        if not isinstance(self.value, Span):
+            raise TypeError("the value is in memory")
+        return self.value
+
 
 Elements = dict[int, Element]
 
@@ -361,8 +375,7 @@ def _encoded(element: Element, encoding: Encoding) -> bytes:
     if element.items is not None:
         value = b"".join(_encoded_item(item, encoding) for item in element.items)
         return _header(element.tag, "SQ", len(value), encoding) + value
-    assert isinstance(element.value, bytes)
-    value = padded(element.value, element.vr)
+    value = padded(element.data, element.vr)
     return _header(element.tag, element.vr, len(value), encoding) + value
 
 

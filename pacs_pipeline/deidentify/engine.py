@@ -7,6 +7,7 @@ import os
 import struct
 import uuid
 from collections.abc import Iterable
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -109,7 +110,7 @@ class Deidentifier:
         """
         work = _Instance(src)
         try:
-            self._process(work, out_dir)
+            return self._process(work, out_dir)
         except Quarantine as found:
             work.discard()
             return work.set_aside(found.reason, found.detail)
@@ -119,9 +120,8 @@ class Deidentifier:
         except OSError:
             work.discard()
             raise
-        return work.outcome()
 
-    def _process(self, work: _Instance, out_dir: Path) -> None:
+    def _process(self, work: _Instance, out_dir: Path) -> Outcome:
         source = work.read(self.max_inflated_bytes, self.max_depth)
         require_releasable(source.dataset)
         for tag in (SOP_INSTANCE, SERIES_INSTANCE, STUDY_INSTANCE):
@@ -135,12 +135,14 @@ class Deidentifier:
         residue.verify(work.temporary, residue.identifiers_of(source.dataset), source.encoding, inflated)
         row = instance_row(clean, source.encoding, source.transfer_syntax)
         row |= {"profile_fingerprint": self.profile.fingerprint, "code_version": self._version}
-        work.release(row, actions_of(rewrite.counts), out_dir)
+        return work.release(row, actions_of(rewrite.counts), out_dir)
 
 
+@lru_cache(maxsize=4)
 def _rebuilt(
     profile: Profile, keys: Keys, default_issuer: str, max_inflated_bytes: int, max_depth: int
 ) -> Deidentifier:
+    """The engine in a worker: the same one for every task, so that what it has decided and mapped is kept."""
     return Deidentifier(
         profile, keys, default_issuer=default_issuer, max_inflated_bytes=max_inflated_bytes, max_depth=max_depth
     )
@@ -157,7 +159,6 @@ class _Instance:
         self._input_sha256 = ""
         self._size = 0
         self._sha256 = ""
-        self._outcome: Outcome | None = None
 
     def read(self, max_inflated_bytes: int, max_depth: int) -> Source:
         """The source, parsed to its end; its digest is taken first, so a refusal has it too."""
@@ -208,14 +209,14 @@ class _Instance:
         self._size, self._sha256 = size, digest.hexdigest()
         return inflated
 
-    def release(self, row: dict[str, object], actions: tuple[tuple[str, str, str, int], ...], out_dir: Path) -> None:
+    def release(self, row: dict[str, object], actions: tuple[tuple[str, str, str, int], ...], out_dir: Path) -> Outcome:
         """Give the verified file its final name."""
         folder = out_dir / str(row["SeriesInstanceUID"])
         folder.mkdir(exist_ok=True)
         output = folder / f"{row['SOPInstanceUID']}.dcm"
         self.temporary.replace(output)
         self._written = False
-        self._outcome = Outcome(
+        return Outcome(
             self.source,
             *self._uids,
             output=output,
@@ -225,11 +226,6 @@ class _Instance:
             row=row | {"size": self._size, "sha256": self._sha256},
             actions=actions,
         )
-
-    def outcome(self) -> Outcome:
-        """The outcome of a released instance."""
-        assert self._outcome is not None
-        return self._outcome
 
     def set_aside(self, reason: Reason, detail: str) -> Outcome:
         """The outcome of an instance that cannot be released."""

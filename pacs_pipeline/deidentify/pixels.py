@@ -130,15 +130,15 @@ def _shape(dataset: Elements, source: Source) -> Shape:
 
 
 def _check_native(source: Source, element: Element, shape: Shape) -> None:
-    assert isinstance(element.value, Span)
-    excess = len(element.value) - shape.length
+    where = element.span
+    excess = len(where) - shape.length
     if excess < 0:
         raise Quarantine(Reason.TRUNCATED, "PixelData is shorter than its header says")
-    end = element.value.start + shape.length
-    if excess and any(any(piece) for piece in source.buffer.chunks(Span(end, element.value.end))):
+    end = where.start + shape.length
+    if excess and any(any(piece) for piece in source.buffer.chunks(Span(end, where.end))):
         raise Quarantine(Reason.HIDDEN_CONTENT, "PixelData is longer than its header says")
     if shape.stored < shape.allocated and shape.allocated in (8, 16, 32):
-        pixels = Span(element.value.start, end)
+        pixels = Span(where.start, end)
         padding = source.dataset.get(_PADDING)
         _check_unused_bits(source.buffer.chunks(pixels), shape, source.encoding.order, padding, source.encoding.order)
 
@@ -177,7 +177,6 @@ def _check_unused_bits(
 
 
 def _check_encapsulated(source: Source, element: Element, shape: Shape) -> None:
-    assert element.fragments is not None
     syntax = source.transfer_syntax
     offsets, *fragments = element.fragments or [Span(0, 0)]
     if not fragments:

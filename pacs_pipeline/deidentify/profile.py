@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from pydicom.datadict import tag_for_keyword
+
 from pacs_pipeline.deidentify import vocabulary
 from pacs_pipeline.deidentify.recipe import Action, Fields, Rule, effective_text, fields_of, read_recipe, strength
 from pacs_pipeline.deidentify.values import named, valid, vrs_of
@@ -24,20 +26,48 @@ _PROFILES = {
 }
 # The identity of the objects and what makes them readable: the engine decides, a project's recipe does not.
 PROTECTED = frozenset(
-    (0x00020003, 0x00020010, 0x00080005, 0x00080016, 0x00080018, 0x00100010, 0x00100020, 0x00120062, 0x00120063)
-    + (0x00120064, 0x0020000D, 0x0020000E, 0x00280002, 0x00280004, 0x00280010, 0x00280011, 0x00280100, 0x00280101)
-    + (0x00280102, 0x00280103, 0x00280303, 0x7FE00010)
+    tag_for_keyword(keyword)
+    for keyword in [
+        "BitsAllocated",
+        "BitsStored",
+        "Columns",
+        "DeidentificationMethod",
+        "DeidentificationMethodCodeSequence",
+        "HighBit",
+        "LongitudinalTemporalInformationModified",
+        "MediaStorageSOPInstanceUID",
+        "PatientID",
+        "PatientIdentityRemoved",
+        "PatientName",
+        "PhotometricInterpretation",
+        "PixelData",
+        "PixelRepresentation",
+        "Rows",
+        "SamplesPerPixel",
+        "SeriesInstanceUID",
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "SpecificCharacterSet",
+        "StudyInstanceUID",
+        "TransferSyntaxUID",
+    ]
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
-    """What a profile does to every element, independent of keys. Picklable."""
+    """What a profile does to every element, independent of keys. Picklable; equal when it does the same."""
 
     name: str
     options: tuple[str, ...]
     rules: tuple[Rule, ...]
     fields: tuple[Fields, ...] = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Profile) and (self.name, self.fingerprint) == (other.name, other.fingerprint)
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -108,7 +138,7 @@ def _compiled(name: str, options: tuple[str, ...], rules: list[Rule]) -> Profile
 
 def _check(rule: Rule, fields: Fields, profile: Profile) -> None:
     """A project's line may take away more than the profile, never less, and not touch what the engine owns."""
-    touched = [tag for tag in PROTECTED if fields.matches(tag, (vrs_of(tag) or ("",))[0])]
+    touched = [tag for tag in PROTECTED if tag is not None and fields.matches(tag, (vrs_of(tag) or ("",))[0])]
     if touched:
         raise SettingsError(
             f"{rule.where}: {named(min(touched))} is set by the engine", fix="name the fields more narrowly"

@@ -96,26 +96,26 @@ def _collect(dataset: Elements, charsets: tuple[str, ...], found: Identifiers) -
 
 
 def _collect_value(tag: int, element: Element, charsets: tuple[str, ...], found: Identifiers) -> None:
-    assert isinstance(element.value, bytes)
+    value = element.data
     standard = vrs_of(tag)
     vr = standard[0] if standard else element.vr
     if vr == "PN":
-        _collect_name(element.value, charsets, found)
+        _collect_name(value, charsets, found)
     elif vr == "UI":
-        texts = (part.strip(" \0") for part in element.value.decode("latin-1").split("\\"))
+        texts = (part.strip(" \0") for part in value.decode("latin-1").split("\\"))
         found.uids.update(uid for uid in texts if len(uid) >= SHORTEST_UID and not is_registered(uid))
     elif vr in ("DA", "DT"):
-        for part in element.value.decode("latin-1").split("\\"):
+        for part in value.decode("latin-1").split("\\"):
             date = dates.parsed(part.strip(" \0")[:8] if vr == "DT" else part.strip(" \0"))
             if date is not None:
                 found.dates.update(renderings(date.year, date.month, date.day))
     elif tag in identifying_tags():
-        for part in decoded(element.value, charsets).split("\\"):
+        for part in decoded(value, charsets).split("\\"):
             folded = fold(part)
             if len(folded) >= SHORTEST_ID and folded.upper() not in _WORDLESS:
                 found.texts.add(folded)
                 if not part.isascii():
-                    found.raw.add(element.value.strip(b" \0").lower())
+                    found.raw.add(value.strip(b" \0").lower())
 
 
 def _collect_name(value: bytes, charsets: tuple[str, ...], found: Identifiers) -> None:

@@ -105,13 +105,12 @@ def _finite(value: float) -> Json:
 
 
 def _numbers(vr: str, element: Element, encoding: Encoding) -> Json:
-    assert isinstance(element.value, bytes)
     values: list[Json]
     if vr == "AT":
-        pairs = struct.iter_unpack(encoding.order + "HH", element.value)
+        pairs = struct.iter_unpack(encoding.order + "HH", element.data)
         values = [f"{group:04X}{number:04X}" for group, number in pairs]
     else:
-        raw = [item for (item,) in struct.iter_unpack(encoding.order + FORMATS[vr], element.value)]
+        raw = [item for (item,) in struct.iter_unpack(encoding.order + FORMATS[vr], element.data)]
         values = [_finite(item) if isinstance(item, float) else item for item in raw]
     return values[0] if len(values) == 1 else (values or None)
 
