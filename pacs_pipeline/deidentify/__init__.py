@@ -1,8 +1,9 @@
 """Makes an instance publishable, or says why it is not: profile, single pass, pseudonyms, residue scan."""
 
 from pacs_pipeline.deidentify.engine import Deidentifier, code_version
+from pacs_pipeline.deidentify.folder import Summary, deidentify_folder
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.outcome import Outcome
 from pacs_pipeline.deidentify.profile import Profile, load_profile
 
-__all__ = ["Deidentifier", "Keys", "Outcome", "Profile", "code_version", "load_profile"]
+__all__ = ["Deidentifier", "Keys", "Outcome", "Profile", "Summary", "code_version", "deidentify_folder", "load_profile"]
