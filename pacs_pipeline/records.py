@@ -184,9 +184,7 @@ class Manifest:
             "site": self.partition.site,
             "study_date": self.partition.key,
             "inputs": dict(self.inputs),
-            "tables": {
-                name: {"path": t.path, "rows": t.rows, "sha256": t.sha256} for name, t in self.tables.items()
-            },
+            "tables": {name: {"path": t.path, "rows": t.rows, "sha256": t.sha256} for name, t in self.tables.items()},
             "counts": dict(self.counts),
         }
 

@@ -188,27 +188,42 @@ class Settings(BaseSettings):
 
     def project_secret(self) -> bytes:
         """The project secret, at least 32 bytes; raises SettingsError when missing or too short."""
-        if self.secret is not None:
-            value = self.secret.get_secret_value().encode()
-        elif self.secret_file is not None:
-            try:
-                value = self.secret_file.read_bytes().strip()
-            except OSError as error:
-                raise SettingsError(
-                    f"the secret file {self.secret_file} cannot be read ({error.strerror})",
-                    fix=f"point {SECRET_FILE_VARIABLE} at a file this user may read",
-                ) from error
-        else:
+        return _resolved(self.secret.get_secret_value() if self.secret else None, self.secret_file)
+
+
+def secret_from_environment() -> bytes:
+    """The project secret where there is no configuration; raises SettingsError as :meth:`Settings.project_secret`."""
+    file = os.environ.get(SECRET_FILE_VARIABLE)
+    return _resolved(os.environ.get(SECRET_VARIABLE), Path(file) if file else None)
+
+
+def _resolved(secret: str | None, file: Path | None) -> bytes:
+    if secret is not None:
+        value = secret.encode()
+    elif file is not None:
+        try:
+            value = file.read_bytes().strip()
+        except OSError as error:
             raise SettingsError(
-                "the project secret is missing",
-                fix=f"set {SECRET_FILE_VARIABLE} to a file, or {SECRET_VARIABLE}; "
-                "'python3 -c \"import secrets; print(secrets.token_hex(32))\"' makes one",
-            )
-        if len(value) < MINIMUM_SECRET_BYTES:
-            raise SettingsError(
-                f"the project secret has {len(value)} bytes", fix=f"use at least {MINIMUM_SECRET_BYTES} random bytes"
-            )
-        return value
+                f"the secret file {file} cannot be read ({error.strerror})",
+                fix=f"point {SECRET_FILE_VARIABLE} at a file this user may read",
+            ) from error
+    else:
+        raise SettingsError(
+            "the project secret is missing",
+            fix=f"set {SECRET_FILE_VARIABLE} to a file, or {SECRET_VARIABLE}; "
+            "'python3 -c \"import secrets; print(secrets.token_hex(32))\"' makes one",
+        )
+    if len(value) < MINIMUM_SECRET_BYTES:
+        raise SettingsError(
+            f"the project secret has {len(value)} bytes", fix=f"use at least {MINIMUM_SECRET_BYTES} random bytes"
+        )
+    return value
+
+
+def is_configured() -> bool:
+    """Whether a configuration is named or lies in the current folder."""
+    return bool(os.environ.get(CONFIG_VARIABLE)) or DEFAULT_CONFIG.exists()
 
 
 def load_settings(path: Path | None = None) -> Settings:

@@ -106,6 +106,48 @@ def sql(query: Annotated[str, typer.Argument(help="one SELECT")], config: Config
 
 
 @app.command()
+def deidentify(
+    source: Annotated[Path, typer.Argument(metavar="SRC_DIR", help="a folder tree of DICOM files")],
+    out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="where the clean instances go")],
+    profile: Annotated[str, typer.Option(help="the de-identification profile")] = "basic-modified-dates",
+    mapping: Annotated[Path | None, typer.Option(help="CSV of old and new SOPInstanceUID; for the steward")] = None,
+    report: Annotated[Path | None, typer.Option(help="CSV with one row per source file")] = None,
+    config: Config = None,
+) -> None:
+    """De-identify a folder tree with the engine of the pipeline; needs only the project secret."""
+    from pacs_pipeline.compute import Pool
+    from pacs_pipeline.deidentify import Keys, load_profile
+    from pacs_pipeline.deidentify.folder import deidentify_folder
+    from pacs_pipeline.settings import is_configured, secret_from_environment
+    from pacs_pipeline.stages.deidentify import PRELOAD
+
+    extra = None
+    if config or is_configured():
+        project = _project(config)
+        keys, extra = project.keys, project.settings.deidentify.extra_recipe
+    else:
+        keys = Keys.derive(secret_from_environment(), "pacs-pipeline")
+    loaded = load_profile(profile, extra)
+    with Pool(preload=PRELOAD) as pool, terminal.bar("de-identifying") as progress:
+        summary = deidentify_folder(
+            source,
+            out,
+            loaded,
+            keys,
+            pool=pool,
+            mapping=mapping,
+            report=report,
+            on_progress=lambda done, total, _outcome: progress(done, total),
+        )
+    terminal.console.print(
+        f"{summary.files:,} files: {summary.released:,} released ({summary.bytes / 1e6:,.1f} MB), "
+        f"{summary.set_aside:,} set aside"
+    )
+    terminal.console.print(terminal.rows_table(("reason", "files"), summary.reasons.most_common()))
+    raise typer.Exit(1 if summary.defects else 0)
+
+
+@app.command()
 def sample(
     out: Annotated[Path, typer.Option(help="the folder to write to")],
     patients: Annotated[int, typer.Option(min=1, help="how many synthetic patients")] = 12,
