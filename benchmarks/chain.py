@@ -219,26 +219,26 @@ def speed_table(figures: Figures, instances: int, size: int) -> Table:
     for column in ("seconds", "instances/s", "MB/s", "of the floor"):
         table.add_column(column, justify="right")
 
-    def row(name: str, seconds: float, *, share: bool = False, end: bool = False) -> None:
-        rates = (f"{instances / seconds:,.0f}", f"{size / 1e6 / seconds:,.1f}") if seconds > 0.05 else ("", "")
+    def row(name: str, seconds: float, *, moves: bool = True, share: bool = False, end: bool = False) -> None:
+        rates = (f"{instances / seconds:,.0f}", f"{size / 1e6 / seconds:,.1f}") if moves else ("", "")
         of_floor = f"{seconds / figures.floor:.2f}" if share else ""
         table.add_row(name, f"{seconds:.2f}", *rates, of_floor, end_section=end)
 
-    row("floor: movescu into storescp +B", figures.move)
-    row(f"floor: boto3 put_object, {figures.threads} threads", figures.upload)
-    row("floor, one after the other", figures.floor, share=True, end=True)
+    row("floor: movescu", figures.move)
+    row(f"floor: boto3, {figures.threads} threads", figures.upload)
+    row("floor", figures.floor, share=True, end=True)
     for protocol, run in figures.chains.items():
         for stage, seconds in run.stages.items():
-            row(f"{protocol}: {stage}", seconds)
-        row(f"{protocol}: start, imports, end", run.seconds - sum(run.stages.values()))
-        row(f"{protocol}: the chain as a command", run.seconds, share=True, end=True)
+            row(f"{protocol}: {stage}", seconds, moves=stage in ("harvest", "deidentify", "publish"))
+        row(f"{protocol}: start and end", run.seconds - sum(run.stages.values()), moves=False)
+        row(f"{protocol}", run.seconds, share=True, end=True)
     return table
 
 
 def memory_table(peaks: dict[int, machine.Peak]) -> Table:
     """Peak memory by number of instances."""
     table = Table("instances", title="peak memory, MiB", title_justify="left")
-    for column in ("all processes (PSS)", "sum of each one's own peak (RSS)", "main process (RSS)"):
+    for column in ("at one moment", "own peaks, summed", "main process"):
         table.add_column(column, justify="right")
     for n, peak in peaks.items():
         table.add_row(f"{n:,}", *(f"{value / 2**20:,.0f}" for value in (peak.tree, peak.processes, peak.main)))
