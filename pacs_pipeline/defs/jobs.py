@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from pacs_pipeline.defs.partitions import study_dates
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline.stages.staleness import STAGE_ASSETS
 
@@ -40,14 +39,12 @@ def site_jobs(site: SiteSettings) -> SiteJobs:
         census=dg.define_asset_job(
             f"{site.name}_census",
             selection=dg.AssetSelection.assets(first),
-            partitions_def=study_dates(site),
             description=f"Ask the PACS of {site.name} what it has; moves no images.",
             run_tags={"site": site.name},
         ),
         chain=dg.define_asset_job(
             f"{site.name}_chain",
             selection=dg.AssetSelection.assets(*keys.values()),
-            partitions_def=study_dates(site),
             description=f"Everything from the PACS of {site.name} to the books, for a day or a range of days.",
             run_tags={"site": site.name},
         ),

@@ -274,8 +274,9 @@ class _Reader:
             items, _ = self._items(position, stop, depth + 1, defined=True)
             return Element(tag, vr, items=items), stop
         if vr == "UN" and vrs_of(tag) == ("SQ",) and length:
-            items, _ = self._implicit()._items(position, stop, depth + 1, defined=True)
-            return Element(tag, "SQ", items=items), stop
+            items = self._unknown(position, stop, depth + 1)
+            if items is not None:
+                return Element(tag, "SQ", items=items), stop
         if length >= SPAN_FROM or tag in PIXELS:
             return Element(tag, vr, Span(position, stop)), stop
         return Element(tag, vr, self.data[position:stop]), stop
@@ -290,6 +291,15 @@ class _Reader:
         else:
             raise Quarantine(Reason.UNREADABLE, f"{named(tag)} has an undefined length")
         return Element(tag, "SQ", items=items), position
+
+    def _unknown(self, position: int, stop: int, depth: int) -> list[Elements] | None:
+        """A sequence under VR UN (PS3.5 6.2.2), or None when the bytes are no sequence."""
+        try:
+            return self._implicit()._items(position, stop, depth, defined=True)[0]
+        except Quarantine as problem:
+            if problem.reason is Reason.TOO_DEEP:
+                raise
+            return None
 
     def _implicit(self) -> _Reader:
         return _Reader(self.data, Encoding(explicit=False, little=True), self.max_depth)

@@ -129,7 +129,7 @@ class Deidentifier:
                 raise Quarantine(Reason.UNREADABLE, "the data set lacks one of its instance UIDs")
         check_pixels(source)
         patient = patient_of(source.dataset, self.keys, self.default_issuer)
-        rewrite = Rewrite(self._plan, self.keys, source.buffer, patient, self._uids)
+        rewrite = Rewrite(self._plan, self.keys, source.buffer, patient, self._uids, source.encoding.little)
         clean = rewrite.dataset(source.dataset) | rewrite.mark()
         inflated = work.write(clean, source, out_dir)
         residue.verify(work.temporary, residue.identifiers_of(source.dataset), source.encoding, inflated)

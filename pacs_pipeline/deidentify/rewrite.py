@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pacs_pipeline.deidentify import dates, vocabulary
 from pacs_pipeline.deidentify.codec import PIXEL_DATA, Buffer, Element, Elements, Span, components
@@ -36,10 +37,14 @@ CODE_VALUE, SCHEME, SCHEME_VERSION, MEANING = 0x00080100, 0x00080102, 0x00080103
 LONG_CODE, URN_CODE = 0x00080119, 0x00080120
 IDENTITY_REMOVED, METHOD, METHOD_CODES, DATES_MODIFIED = 0x00120062, 0x00120063, 0x00120064, 0x00280303
 
-# Bulk data whose meaning is known: colours and grey values, and where frames start.
-KEPT_BULK = frozenset((0x00281201, 0x00281202, 0x00281203, 0x00281204, 0x00281221, 0x00281222, 0x00281223))
-KEPT_BULK |= frozenset((0x00283006, 0x7FE00001, 0x7FE00002))
-LARGEST_NESTED = 1024 * 1024  # bytes of one kept value inside a sequence
+# Lookup tables by their descriptor: bulk data whose length and meaning are known.
+LOOKUP_TABLES = {
+    0x00281201: 0x00281101,
+    0x00281202: 0x00281102,
+    0x00281203: 0x00281103,
+    0x00281204: 0x00281104,
+    0x00283006: 0x00283002,
+}
 UNKNOWN_CODE = ("261665006", "SCT", "Unknown")  # stands for a code that nobody published
 INSTANCE_UIDS = frozenset((SOP_INSTANCE, STUDY_INSTANCE, SERIES_INSTANCE))
 
@@ -109,8 +114,8 @@ class Plan:
             return _timezone if ruled else _remove
         if kind in ("LO", "SH"):
             return _technical if tag in vocabulary.technical_tags() else _scheme if tag == SCHEME else _remove
-        if tag in KEPT_BULK:
-            return _keep
+        if tag in LOOKUP_TABLES:
+            return _lookup_table
         if kind in BULK:
             return _remove
         return _RETAINED.get(kind, _small if kind in SIZES else _remove)
@@ -125,6 +130,7 @@ class Rewrite:
     buffer: Buffer
     patient: Patient
     uids: dict[str, str]
+    little: bool = True
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     def dataset(self, elements: Elements, *, top: bool = True) -> Elements:
@@ -210,11 +216,21 @@ def _remove(work: Rewrite, element: Element, dataset: Elements) -> Element | Non
 
 
 def _keep(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
-    if isinstance(element.value, Span) and element.tag != PIXEL_DATA and len(element.value) > LARGEST_NESTED:
-        return _remove(work, element, dataset)
-    if isinstance(element.value, Span) and element.tag != PIXEL_DATA:
-        return Element(element.tag, element.vr, b"".join(work.buffer.chunks(element.value)))
     return element
+
+
+def _lookup_table(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    """A lookup table is kept when it is exactly as long as its descriptor says (PS3.3 C.7.6.3.1.5, C.11.1.1)."""
+    descriptor = dataset.get(LOOKUP_TABLES[element.tag])
+    if element.items is not None or descriptor is None or not isinstance(descriptor.value, bytes):
+        return _remove(work, element, dataset)
+    order: Literal["little", "big"] = "little" if work.little else "big"
+    entries, _, bits = (int.from_bytes(descriptor.value[n : n + 2], order) for n in (0, 2, 4))
+    entries = entries or 65536
+    if len(element.value) not in (2 * entries, *((entries + entries % 2,) if bits == 8 else ())):
+        return _remove(work, element, dataset)
+    value = element.value
+    return Element(element.tag, element.vr, b"".join(work.buffer.chunks(value)) if isinstance(value, Span) else value)
 
 
 def _small(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
