@@ -274,9 +274,9 @@ class _Reader:
             items, _ = self._items(position, stop, depth + 1, defined=True)
             return Element(tag, vr, items=items), stop
         if vr == "UN" and vrs_of(tag) == ("SQ",) and length:
-            items = self._unknown(position, stop, depth + 1)
-            if items is not None:
-                return Element(tag, "SQ", items=items), stop
+            unwrapped = self._unknown(position, stop, depth + 1)
+            if unwrapped is not None:
+                return Element(tag, "SQ", items=unwrapped), stop
         if length >= SPAN_FROM or tag in PIXELS:
             return Element(tag, vr, Span(position, stop)), stop
         return Element(tag, vr, self.data[position:stop]), stop

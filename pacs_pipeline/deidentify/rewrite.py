@@ -26,6 +26,7 @@ from pacs_pipeline.deidentify.values import (
     dummy,
     is_registered,
     keyword_of,
+    most_values,
     valid,
     vrs_of,
 )
@@ -54,6 +55,7 @@ _NUMBERS = {
     "IS": re.compile(rb" *(?:[+-]?\d{1,10})?(?: *\\ *(?:[+-]?\d{1,10})?)* *\0?"),
 }  # fmt: skip
 _LONGEST_NUMBER = 24
+_SPELLING = 8  # bytes; so many printable ones in a row are text, not numbers
 _SCHEME_VERSION = re.compile(r"[\d.]{1,16}")
 
 Step = Callable[["Rewrite", Element, Elements], "Element | None"]
@@ -116,7 +118,7 @@ class Plan:
             return _technical if tag in vocabulary.technical_tags() else _scheme if tag == SCHEME else _remove
         if tag in LOOKUP_TABLES:
             return _lookup_table
-        if kind in BULK:
+        if not BULK.isdisjoint(standard):
             return _remove
         return _RETAINED.get(kind, _small if kind in SIZES else _remove)
 
@@ -234,11 +236,15 @@ def _lookup_table(work: Rewrite, element: Element, dataset: Elements) -> Element
 
 
 def _small(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
-    """Binary numbers: kept when they are whole numbers of their size and not bulk."""
+    """Binary numbers: kept when they are as many as the standard allows and do not spell text."""
     size = SIZES[vrs_of(element.tag)[0]]
-    if isinstance(element.value, Span) or len(element.value) % size:
+    most = most_values(element.tag)
+    value = element.value
+    if isinstance(value, Span) or len(value) % size or (most is not None and len(value) > most * size):
         return _remove(work, element, dataset)
-    return Element(element.tag, _written(element), element.value)
+    if len(value) >= _SPELLING and value.isascii() and value.decode("ascii").isprintable():
+        return _remove(work, element, dataset)
+    return Element(element.tag, _written(element), value)
 
 
 def _written(element: Element) -> str:

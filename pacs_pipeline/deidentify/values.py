@@ -65,6 +65,15 @@ def vrs_of(tag: int) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=65536)
+def most_values(tag: int) -> int | None:
+    """How many values the standard allows ``tag`` at most (VM), None when there is no limit."""
+    entry = DicomDictionary.get(tag)
+    if entry is None or "n" in str(entry[1]):
+        return None
+    return int(str(entry[1]).split("-")[-1].split(" ")[-1])
+
+
+@lru_cache(maxsize=65536)
 def keyword_of(tag: int) -> str:
     """The keyword of ``tag``, or an empty string; repeating groups give that of their first group."""
     entry = DicomDictionary.get(tag)

@@ -110,7 +110,7 @@ def test_no_text_attribute_of_the_dictionary_leaks(bench: Bench, depth: int) -> 
     """The table is not all there is: no text attribute may carry a word that is not published."""
     texts = {"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "UN", "OB", "OW", "TM", "AS"}
     free = [tag for tag, entry in DicomDictionary.items() if set(entry[0].split(" or ")) & texts and tag >> 16 > 8]
-    skipped = {0x00280004, 0x7FE00010, 0x00420011}
+    skipped = {0x00280004, 0x7FE00010, 0x00420011, 0x00280301}  # what makes an instance withheld as a whole
     for start in range(0, len(free), 40):
         ds = builder.image()
         place = builder.nested(ds, depth) if depth else ds
@@ -129,7 +129,6 @@ def test_a_wrong_vr_hides_nothing(engine: Deidentifier, tmp_path: Path, tag: int
     ds = builder.image()
     if tag in ds:
         del ds[tag]
-    ds = builder.image(**({} if tag not in ds else {}))
     path = builder.save(ds, tmp_path / "in.dcm")
     raw = path.read_bytes()
     value = MARK.encode() * 2
