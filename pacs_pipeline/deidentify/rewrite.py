@@ -375,8 +375,14 @@ def _code_string(text: str) -> bool:
     return valid("CS", text) and vocabulary.known_code_string(text)
 
 
-def _is_time(text: str) -> bool:
-    return not text or valid("TM", text)
+def _time(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    """Times of day stay; the colons of ACR-NEMA do not."""
+    if element.items is not None or isinstance(element.value, Span):
+        return _remove(work, element, dataset)
+    times = components(element.value)
+    if any(text and not valid("TM", text) for text in times):
+        return _blank(work, element, dataset)
+    return Element(element.tag, "TM", "\\".join(times).replace(":", "").encode("ascii"))
 
 
 def _is_timezone(text: str) -> bool:
@@ -400,7 +406,6 @@ def _number(work: Rewrite, element: Element, dataset: Elements) -> Element | Non
 
 _technical = _checked(vocabulary.known_technical_text, {})
 _scheme = _checked(_is_scheme, {})
-_time = _checked(_is_time, {})
 _timezone = _checked(_is_timezone, {})
 
 _ACTIONS: dict[Action, Step] = {
