@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydicom.uid import UID
+from pydicom.uid import UID_dictionary
 
 from pacs_pipeline.deidentify.codec import PIXEL_DATA, Element, Elements, components
 from pacs_pipeline.errors import Quarantine
@@ -92,17 +92,17 @@ def require_releasable(dataset: Elements) -> None:
         raise Quarantine(Reason.ENCAPSULATED_DOCUMENT, name_of(header.sop_class))
     if risk is None:
         raise Quarantine(Reason.UNSUPPORTED, name_of(header.sop_class))
+    if PIXEL_DATA not in dataset and risk is not Risk.TEXT:
+        raise Quarantine(Reason.TRUNCATED, "PixelData is missing")
     problem = _burned_in(header, risk)
     if problem:
         raise Quarantine(Reason.BURNED_IN_TEXT, f"{name_of(header.sop_class)}: {problem}")
-    if PIXEL_DATA not in dataset:
-        raise Quarantine(Reason.TRUNCATED, "PixelData is missing")
 
 
 def name_of(sop_class: str) -> str:
     """The standard's name of a SOP class; a class nobody registered is not named."""
-    uid = UID(sop_class)
-    return uid.name if uid.name != sop_class else "a private SOP class"
+    known = UID_dictionary.get(sop_class)
+    return known[0] if known else "a private SOP class"
 
 
 def _burned_in(header: Header, risk: Risk) -> str:

@@ -187,12 +187,13 @@ def _meta(file: BinaryIO) -> tuple[list[RawDataElement], int]:
 
 def _take_dataset(scan: _Scan, stream: BinaryIO, encoding: Encoding) -> None:
     """Everything in the data set goes to ``scan``; its structure is verified on the way."""
-    last = 0
+    last = end = 0
     removed = False
     generator = data_element_generator(
         stream, is_implicit_VR=not encoding.explicit, is_little_endian=encoding.little, defer_size=CHUNK
     )
     for element in generator:
+        end = stream.tell()
         tag = int(element.tag)
         if tag <= last:
             raise Quarantine(Reason.RESIDUE, "elements are out of order")
@@ -200,11 +201,10 @@ def _take_dataset(scan: _Scan, stream: BinaryIO, encoding: Encoding) -> None:
         if tag == IDENTITY_REMOVED and isinstance(element, RawDataElement):
             removed = (element.value or b"").strip() == b"YES"
         if tag in PIXELS and isinstance(element, RawDataElement):
-            scan.pixels(element.value_tell, stream.tell())
+            scan.pixels(element.value_tell, end)
         else:
             scan.take(element)
-    position = stream.tell()
-    if stream.seek(0, 2) != position:
+    if stream.seek(0, 2) != end:
         raise Quarantine(Reason.RESIDUE, "the data set does not end with the file")
     if not removed:
         raise Quarantine(Reason.RESIDUE, "PatientIdentityRemoved is not YES")

@@ -65,8 +65,8 @@ def save(ds: FileDataset, path: Path) -> Path:
     """Write ``ds`` as it is, however odd."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ds.file_meta.MediaStorageSOPClassUID = str(ds.get("SOPClassUID", CT))
-        ds.file_meta.MediaStorageSOPInstanceUID = str(ds.get("SOPInstanceUID", "1.2.3"))
+        ds.file_meta.MediaStorageSOPClassUID = str(ds.get("SOPClassUID") or CT)
+        ds.file_meta.MediaStorageSOPInstanceUID = str(ds.get("SOPInstanceUID") or "1.2.3")
         ds.save_as(path, enforce_file_format=True)
     return path
 
