@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydicom.uid import UID_dictionary
-
 from pacs_pipeline.deidentify.codec import PIXEL_DATA, Element, Elements, components
+from pacs_pipeline.deidentify.values import registered_name
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
 
@@ -101,8 +100,7 @@ def require_releasable(dataset: Elements) -> None:
 
 def name_of(sop_class: str) -> str:
     """The standard's name of a SOP class; a class nobody registered is not named."""
-    known = UID_dictionary.get(sop_class)
-    return known[0] if known else "a private SOP class"
+    return registered_name(sop_class) or "a private SOP class"
 
 
 def _burned_in(header: Header, risk: Risk) -> str:

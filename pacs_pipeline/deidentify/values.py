@@ -117,6 +117,12 @@ def padded(value: bytes, vr: str) -> bytes:
     return value + (b" " if vr in TEXT and vr != "UI" else b"\0")
 
 
+def registered_name(uid: str) -> str:
+    """The standard's name of a UID it registered (SOP classes, transfer syntaxes, coding schemes …), or nothing."""
+    entry = UID_dictionary.get(uid)
+    return str(entry[0]) if entry is not None else ""
+
+
 def is_registered(uid: str) -> bool:
-    """Whether the standard itself registered ``uid`` (SOP classes, transfer syntaxes, coding schemes …)."""
+    """Whether the standard itself registered ``uid``."""
     return uid in UID_dictionary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pydicom import uid
-from pydicom.uid import UID_dictionary
+from pydicom._uid_dict import UID_dictionary
 
 from pacs_pipeline.deidentify.classify import name_of
 from pacs_pipeline.records import Reason

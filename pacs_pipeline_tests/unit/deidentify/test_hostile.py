@@ -94,12 +94,9 @@ def test_a_file_cut_anywhere_is_never_released_short(bench: Bench) -> None:
         assert reason in (Reason.TRUNCATED, Reason.UNREADABLE), size
 
 
-@pytest.mark.parametrize("depth", [40, 1000, 20000])
-@pytest.mark.parametrize("defined", [True, False])
+@pytest.mark.parametrize(("depth", "defined"), [(40, True), (1000, True), (40, False), (1000, False), (20000, False)])
 def test_deep_nesting_ends(bench: Bench, depth: int, defined: bool) -> None:
     content = b""
-    if defined and depth > 1000:
-        pytest.skip("the lengths would need gigabytes")
     if defined:
         for _ in range(depth):
             item = struct.pack("<HHL", 0xFFFE, 0xE000, len(content)) + content
