@@ -33,6 +33,7 @@ from pacs_pipeline.records import Reason
 
 SHORTEST_NAME = 2  # characters of a part of a name; single initials are in every text
 SHORTEST_ID = 3
+SHORTEST_NUMBER = 5  # characters of a part of an identifier that holds digits
 SHORTEST_IN_BYTES = 6  # a pattern that may be looked for anywhere, without boundaries
 SHORTEST_IN_UTF_16 = 8
 LONGEST_PATTERN = 128
@@ -114,6 +115,11 @@ def _collect_value(tag: int, element: Element, charsets: tuple[str, ...], found:
             folded = fold(part)
             if len(folded) >= SHORTEST_ID and folded.upper() not in _WORDLESS:
                 found.texts.add(folded)
+                found.texts.update(
+                    token
+                    for token in _TOKEN.findall(folded)
+                    if len(token) >= SHORTEST_NUMBER and any(c.isdigit() for c in token)
+                )
                 if not part.isascii():
                     found.raw.add(value.strip(b" \0").lower())
 

@@ -55,6 +55,8 @@ def test_a_clean_file_passes(look) -> None:  # type: ignore[no-untyped-def]
         (0x00081030, "LO", "seen by ADAEZE"),
         (0x00081030, "LO", "MRN-5550123"),
         (0x00081030, "LO", "acc-778812"),
+        (0x00081030, "LO", "study 778812"),
+        (0x00200012, "IS", "5550123"),
         (0x00081030, "LO", "born 4.7.1951"),
         (0x00081030, "LO", "born 04-JUL-1951"),
         (0x00081030, "LO", "1951-07-04"),
