@@ -31,7 +31,8 @@ from pacs_pipeline.errors import PipelineError
 INSTANCES, ROUNDS = 1_000, 3
 MEMORY_FACTOR = 10
 PROTOCOLS = ("c-move", "c-get")
-DATE = BASE_DATE.isoformat()
+DATE = BASE_DATE
+_WARM_UP_DATE, _WARM_UP_INSTANCES = BASE_DATE + dt.timedelta(days=1), 10
 BUCKET = "benchmark"
 _ROOT = Path(__file__).resolve().parents[1]
 _RESULTS = _ROOT / "benchmarks" / "results" / "chain.json"
@@ -121,14 +122,21 @@ class Bench:
             shutil.rmtree(folder, ignore_errors=True)
 
     def chain(
-        self, name: str, store: EmbeddedObjectStore, protocol: str, expected: int, *, memory: bool = False
+        self,
+        name: str,
+        store: EmbeddedObjectStore,
+        protocol: str,
+        expected: int,
+        *,
+        date: dt.date = DATE,
+        memory: bool = False,
     ) -> project.Measured:
         """Run the project's chain with fresh zones and a fresh warehouse, deleted afterwards."""
         folder = self.folder / "project"
         configuration = project.write_configuration(
             folder,
             protocol=protocol,
-            date=DATE,
+            date=date,
             pacs=(servers.ARCHIVE, self.ports["pacs"]),
             receiver_port=self.ports["ours"],
             bucket=BUCKET,
@@ -138,7 +146,7 @@ class Bench:
         )
         try:
             with self.step(f"{name}: the chain, {protocol}") as update:
-                return project.measure(configuration, DATE, expected, update, memory=memory)
+                return project.measure(configuration, date, expected, update, memory=memory)
         finally:
             shutil.rmtree(folder)
 
@@ -168,13 +176,16 @@ def measure_speed(bench: Bench, items: Sequence[WrittenSlice], rounds: int) -> l
     """Floor and project in turn, from the same archive to the same S3 server, which is new in each round."""
     landed = bench.folder / "floor"
     landed.mkdir()
-    files = [item.path for item in items]
+    others = ct_set(bench.folder / "warm-up", _WARM_UP_INSTANCES, seed=2, study_date=_WARM_UP_DATE)
+    files = [item.path for item in (*items, *others)]
     studies = list(dict.fromkeys(item.StudyInstanceUID for item in items))
     measured = []
     with (
         servers.dcmqrscp(bench.folder, files, bench.ports["pacs"], bench.destinations),
         servers.storescp(bench.folder, landed, floor.AE_TITLE, bench.ports["floor"]),
     ):
+        with bench.store("warm-up") as store:  # the first run ever compiles Python's bytecode
+            bench.chain("warm-up", store, "c-move", _WARM_UP_INSTANCES, date=_WARM_UP_DATE)
         for number in range(1, rounds + 1):
             name = f"round {number} of {rounds}"
             with bench.store(str(number)) as store:
@@ -256,7 +267,7 @@ def run(options: argparse.Namespace, folder: Path, progress: Progress) -> tuple[
     many = instances * MEMORY_FACTOR
     memory = options.memory and _has_room(folder, many)
     per_round = 1 + len(floor.THREADS) + len(PROTOCOLS)
-    bench = Bench(folder, progress, steps=1 + options.rounds * per_round + 2 * memory)
+    bench = Bench(folder, progress, steps=2 + options.rounds * per_round + 2 * memory)
     items = make_set(bench, many if memory else instances)
     few = items[:instances]
     rounds = measure_speed(bench, few, options.rounds)

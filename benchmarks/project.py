@@ -8,6 +8,7 @@ should hold what they hold in production.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import os
 import signal
@@ -37,6 +38,8 @@ RECEIVER = "BENCH_OURS"
 SITE = "bench"
 _SECRET = "5f0c" * 16
 _PROGRESS_SECONDS = 0.2
+# settings of whoever measures are not those of the benchmark, and an installed program has its bytecode cached
+_NOT_INHERITED = ("PACS_PIPELINE_", "PYTHONDONTWRITEBYTECODE")
 
 Progress = Callable[[str, int, int], None]
 
@@ -54,7 +57,7 @@ def write_configuration(
     folder: Path,
     *,
     protocol: str,
-    date: str,
+    date: dt.date,
     pacs: tuple[str, int],
     receiver_port: int,
     bucket: str,
@@ -69,7 +72,7 @@ def write_configuration(
     site: dict[str, Any] = {
         "name": SITE,
         "timezone": "UTC",
-        "start_date": date,
+        "start_date": date.isoformat(),
         "protocol": protocol,
         "pacs": {"ae_title": pacs[0], "host": "127.0.0.1", "port": pacs[1]},
     }
@@ -95,7 +98,7 @@ def write_configuration(
     return path
 
 
-def measure(configuration: Path, date: str, expected: int, progress: Progress, *, memory: bool = False) -> Measured:
+def measure(configuration: Path, date: dt.date, expected: int, progress: Progress, *, memory: bool = False) -> Measured:
     """Run the chain in a fresh process and check that it published all ``expected`` instances.
 
     ``memory`` samples the memory of its processes, which costs a little time. Raises Permanent when anything
@@ -104,8 +107,8 @@ def measure(configuration: Path, date: str, expected: int, progress: Progress, *
     from pacs_pipeline.errors import Permanent
 
     log = configuration.with_name("chain.log")
-    command = [sys.executable, "-m", "benchmarks.project", str(configuration), SITE, date]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PACS_PIPELINE_")}
+    command = [sys.executable, "-m", "benchmarks.project", str(configuration), SITE, date.isoformat()]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     with log.open("wb") as errors:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -151,8 +154,6 @@ def _follow(process: subprocess.Popen[bytes], progress: Progress) -> dict[str, A
 
 def main(configuration: str, site: str, date: str) -> None:
     """Run the chain on one partition, timing each stage, and say what came of it."""
-    import datetime as dt
-
     from pacs_pipeline.settings import load_settings
     from pacs_pipeline.stages import chain
     from pacs_pipeline.stages.project import Project
