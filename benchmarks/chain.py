@@ -30,6 +30,8 @@ from pacs_pipeline.errors import PipelineError
 
 INSTANCES, ROUNDS = 1_000, 3
 MEMORY_FACTOR = 10
+CONTENDERS = 2
+"""How many numbers of upload threads are still tried after the first round."""
 PROTOCOLS = ("c-move", "c-get")
 DATE = BASE_DATE
 _WARM_UP_DATE, _WARM_UP_INSTANCES = BASE_DATE + dt.timedelta(days=1), 10
@@ -63,7 +65,7 @@ class Figures:
     @classmethod
     def of(cls, rounds: Sequence[Round]) -> Figures:
         """Of the uploads, the number of threads that is fastest over all rounds counts."""
-        uploads = {n: statistics.median(r.uploads[n] for r in rounds) for n in floor.THREADS}
+        uploads = {n: statistics.median(r.uploads[n] for r in rounds) for n in rounds[-1].uploads}
         threads = min(uploads, key=lambda n: uploads[n])
         chains = {}
         for protocol in PROTOCOLS:
@@ -180,6 +182,7 @@ def measure_speed(bench: Bench, items: Sequence[WrittenSlice], rounds: int) -> l
     files = [item.path for item in (*items, *others)]
     studies = list(dict.fromkeys(item.StudyInstanceUID for item in items))
     measured = []
+    threads: Sequence[int] = floor.THREADS
     with (
         servers.dcmqrscp(bench.folder, files, bench.ports["pacs"], bench.destinations),
         servers.storescp(bench.folder, landed, floor.AE_TITLE, bench.ports["floor"]),
@@ -192,7 +195,8 @@ def measure_speed(bench: Bench, items: Sequence[WrittenSlice], rounds: int) -> l
                 with bench.step(f"{name}: floor, movescu"):
                     move = floor.move(bench.ports["pacs"], studies, landed, len(items))
                 received = sorted(landed.iterdir())
-                uploads = {n: _upload(bench, name, store, received, n) for n in floor.THREADS}
+                uploads = {n: _upload(bench, name, store, received, n) for n in threads}
+                threads = sorted(uploads, key=lambda n: uploads[n])[:CONTENDERS]
                 for file in received:
                     file.unlink()
                 chains = {protocol: bench.chain(name, store, protocol, len(items)) for protocol in PROTOCOLS}
@@ -266,8 +270,9 @@ def run(options: argparse.Namespace, folder: Path, progress: Progress) -> tuple[
     instances = max(1, round(INSTANCES * options.scale))
     many = instances * MEMORY_FACTOR
     memory = options.memory and _has_room(folder, many)
-    per_round = 1 + len(floor.THREADS) + len(PROTOCOLS)
-    bench = Bench(folder, progress, steps=2 + options.rounds * per_round + 2 * memory)
+    per_round = 1 + CONTENDERS + len(PROTOCOLS)
+    steps = 2 + len(floor.THREADS) - CONTENDERS + options.rounds * per_round + 2 * memory
+    bench = Bench(folder, progress, steps)
     items = make_set(bench, many if memory else instances)
     few = items[:instances]
     rounds = measure_speed(bench, few, options.rounds)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 AE_TITLE = "BENCH_FLOOR"
 THREADS = (1, 4, 8, 16)
-"""Which of these is the fastest differs from machine to machine: all are tried in every round."""
+"""Which of these is the fastest differs from machine to machine: all are tried, the fastest in every round."""
 
 
 def move(port: int, studies: Sequence[str], into: Path, expected: int) -> float:
