@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pacs_pipeline.errors import SettingsError
+from pacs_pipeline.strict_yaml import UniqueKeysLoader
 
 CONFIG_VARIABLE = "PACS_PIPELINE_CONFIG"
 SECRET_VARIABLE = "PACS_PIPELINE_SECRET"  # noqa: S105 - the name of a variable
@@ -248,7 +249,7 @@ def load_settings(path: Path | None = None) -> Settings:
 def settings_from_text(text: str, path: Path) -> Settings:
     """Validate the YAML ``text`` of the file ``path``; see :func:`load_settings`."""
     try:
-        content = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a subclass of SafeLoader
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not valid YAML: {_one_line(error)}", fix="mend that line") from error
     if not isinstance(content, dict):
@@ -266,20 +267,11 @@ def settings_from_text(text: str, path: Path) -> Settings:
     return _anchor(settings, path.resolve().parent)
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """A YAML loader for which a repeated key is an error, not a silent overwrite, and a date is just text."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+class _Loader(UniqueKeysLoader):
+    """For which a date is just text: the model parses it and names the key when it is none."""
 
 
-_UniqueKeys.yaml_implicit_resolvers = {
+_Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }

@@ -18,6 +18,7 @@ from pacs_pipeline.contracts.checks import CheckSpec, ColumnSpec, Contract, Kind
 from pacs_pipeline.contracts.patterns import python_pattern
 from pacs_pipeline.errors import SettingsError
 from pacs_pipeline.records import Severity
+from pacs_pipeline.strict_yaml import UniqueKeysLoader
 
 SUFFIX = ".odcs.yaml"
 API_VERSIONS = ("v3.1.0", "v3.2.0")
@@ -113,19 +114,6 @@ def contract_from_text(text: str, file: str) -> Contract:
 # --- the file -------------------------------------------------------------------------------------------------
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """For which a repeated key is an error: the second ``quality`` of a column must not replace the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -137,7 +125,7 @@ def _text(path: Path) -> str:
 
 def _parse(text: str, file: str) -> OpenDataContractStandard:
     try:
-        content = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a subclass of SafeLoader
+        content = yaml.load(text, Loader=UniqueKeysLoader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}: line {mark.line + 1}" if mark is not None else file
@@ -398,7 +386,7 @@ def _expectation_rule(
     implementation = quality.implementation
     if isinstance(implementation, str):
         try:
-            implementation = yaml.load(implementation, Loader=_UniqueKeys)  # noqa: S506 - a subclass of SafeLoader
+            implementation = yaml.load(implementation, Loader=UniqueKeysLoader)  # noqa: S506 - a subclass of SafeLoader
         except yaml.YAMLError:
             implementation = None
     if not isinstance(implementation, dict) or not set(implementation) <= {"type", "kwargs"}:

@@ -45,8 +45,8 @@ def launcher(settings: Settings, home: Path, shown: ShownProgress | None = None)
     """Open the Dagster instance in ``home`` for runs in this process; ``shown`` shows their progress."""
     os.environ["DAGSTER_HOME"] = str(prepare_home(home))  # Dagster itself reads nothing else
     quiet = logging.getLogger("dagster")
-    level, quiet_level = quiet.level, logging.CRITICAL
-    quiet.setLevel(quiet_level)  # the terminal shows bars; the instance keeps the log
+    level = quiet.level
+    quiet.setLevel(logging.CRITICAL)  # the terminal shows bars; the instance keeps the log
     try:
         with dg.DagsterInstance.get() as instance:
             yield Launcher(settings, instance, shown)

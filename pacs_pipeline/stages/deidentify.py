@@ -82,7 +82,8 @@ def _counted(results: Iterable[T], total: int, progress: Progress) -> Iterator[T
 
 def _staged(project: Project, staging: Path, manifest: Manifest) -> bool:
     """Whether the files the manifest speaks of are still there with their sizes."""
-    project.verify_tables(manifest)
+    if not project.intact(manifest):
+        return False
     rows = storage.read_rows(staging / "instances.parquet", ["path", "size"])
     return all((path := staging / row["path"]).is_file() and path.stat().st_size == row["size"] for row in rows)
 

@@ -197,9 +197,8 @@ def _series(rows: Iterable[Mapping[str, Any]]) -> Iterator[SeriesRef]:
 
 def _known(project: Project, folder: Path, previous: Manifest | None) -> dict[str, LandedInstance]:
     """The instances the last harvest recorded and that still lie there with their size."""
-    if previous is None:
-        return {}
-    project.verify_tables(previous)
+    if previous is None or not project.intact(previous):
+        return {}  # the files themselves still tell what is there
     known = {}
     for row in storage.read_rows(folder / "harvest.parquet"):
         path = folder / row["path"]

@@ -98,6 +98,14 @@ class Project:
         """Check that the tables of a manifest are as they were committed; raises Permanent."""
         storage.verify_tables(self.zones.root, manifest)
 
+    def intact(self, manifest: Manifest) -> bool:
+        """Whether the tables are as they were committed: a run killed before its own commit leaves newer ones."""
+        try:
+            self.verify_tables(manifest)
+        except Permanent:
+            return False
+        return True
+
     def commit(self, manifest: Manifest) -> Manifest:
         """Store the manifest: from here on its stage has happened."""
         storage.write_manifest(self.zones.state.make_partition(manifest.partition), manifest)

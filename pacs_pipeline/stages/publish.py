@@ -76,7 +76,8 @@ def _in_warehouse(project: Project, partition: Partition, previous: Manifest) ->
     rows = warehouse.published_instances(project.settings.warehouse.path, project.partition_id(partition))
     if "published" not in previous.tables:
         return not rows
-    project.verify_tables(previous)
+    if not project.intact(previous):
+        return False
     table = project.zones.root / previous.tables["published"].path
     return rows == {
         row["SOPInstanceUID"]: row["sha256"] for row in storage.read_rows(table, ["SOPInstanceUID", "sha256"])
