@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -83,7 +84,7 @@ class Pool:
 
     def _submit(self, function: Callable[[T], R], batch: list[T]) -> Future[list[R]]:
         if self._executor is None:
-            self._executor = ProcessPoolExecutor(self.workers, mp_context=self._context)
+            self._executor = ProcessPoolExecutor(self.workers, mp_context=self._context, initializer=_end_with_parent)
         try:
             return self._executor.submit(_apply, function, batch)
         except BrokenProcessPool as error:  # it broke while nobody was looking
@@ -94,7 +95,7 @@ class Pool:
     def _one_by_one(self, function: Callable[[T], R], items: deque[T]) -> Iterator[Done[T, R]]:
         """Empty ``items`` through one worker at a time, so that a death names its item."""
         while items:
-            with ProcessPoolExecutor(1, mp_context=self._context) as executor:
+            with ProcessPoolExecutor(1, mp_context=self._context, initializer=_end_with_parent) as executor:
                 while items:
                     item = items.popleft()
                     try:
@@ -112,3 +113,15 @@ class Pool:
 def _apply(function: Callable[[T], R], items: list[T]) -> list[R]:
     """Run one chunk in a worker."""
     return [function(item) for item in items]
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that made the pool is gone: killed, it cannot tell its workers."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

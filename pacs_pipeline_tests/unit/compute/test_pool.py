@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +74,37 @@ def test_work_in_flight_is_bounded() -> None:
         next(results)
         assert taken <= 2 * 2 * 5 + 5
         results.close()
+
+
+POOL_THAT_TELLS_ITS_WORKER = """
+import os, time
+from pacs_pipeline.compute import Pool
+
+def pid(_):
+    return os.getpid()
+
+if __name__ == "__main__":
+    with Pool(1) as pool:
+        print(next(iter(pool.imap(pid, [0]))).result, flush=True)
+        time.sleep(60)
+"""
+
+
+def test_workers_end_when_their_run_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(POOL_THAT_TELLS_ITS_WORKER)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        worker = int(run.stdout.readline())
+        run.kill()
+        deadline = time.monotonic() + 20
+        while _alive(worker) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not _alive(worker)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "zombie" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
