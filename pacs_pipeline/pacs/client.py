@@ -16,6 +16,7 @@ from pacs_pipeline.errors import Permanent, PipelineError
 from pacs_pipeline.pacs import answers
 from pacs_pipeline.pacs.association import Watch, connect, disconnect, hang_up, watched
 from pacs_pipeline.pacs.endpoint import Endpoint
+from pacs_pipeline.pacs.identifier import identifier_of
 from pacs_pipeline.pacs.status import PENDING, SUCCESS, failure, lost
 from pacs_pipeline.records import InstanceRef, SeriesRef, StudyRef
 from pacs_pipeline.settings import SiteSettings
@@ -116,10 +117,7 @@ class PacsClient:
         """One C-FIND to its end. A partial answer is never returned."""
         what = f"a C-FIND at {level} level"
         association = self._connected(STUDY_ROOT_FIND)
-        query = Dataset()
-        query.QueryRetrieveLevel = level
-        for keyword, value in keys.items():
-            setattr(query, keyword, value)
+        query = identifier_of(level, keys)
         found: list[Dataset] = []
         undecodable = False
         final = Dataset()

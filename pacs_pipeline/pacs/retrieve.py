@@ -19,6 +19,7 @@ from pacs_pipeline.pacs.answers import text
 from pacs_pipeline.pacs.association import Watch, connect, disconnect, watched
 from pacs_pipeline.pacs.contexts import Proposal, proposals
 from pacs_pipeline.pacs.endpoint import Endpoint
+from pacs_pipeline.pacs.identifier import identifier_of
 from pacs_pipeline.pacs.landing import NOT_AUTHORISED, Landing
 from pacs_pipeline.pacs.receiver import StorageReceiver, delivery
 from pacs_pipeline.pacs.uids import is_uid
@@ -343,13 +344,13 @@ class _Pursuit:
 
 def _identifier(series: SeriesRef, uids: Sequence[str]) -> Dataset:
     """The request's identifier: the whole series, or the instances that are named."""
-    identifier = Dataset()
-    identifier.QueryRetrieveLevel = "IMAGE" if uids else "SERIES"
-    identifier.StudyInstanceUID = series.StudyInstanceUID
-    identifier.SeriesInstanceUID = series.SeriesInstanceUID
+    keys: dict[str, str | Sequence[str]] = {
+        "StudyInstanceUID": series.StudyInstanceUID,
+        "SeriesInstanceUID": series.SeriesInstanceUID,
+    }
     if uids:
-        identifier.SOPInstanceUID = list(uids)
-    return identifier
+        keys["SOPInstanceUID"] = uids
+    return identifier_of("IMAGE" if uids else "SERIES", keys)
 
 
 def _outcome(responses: Iterator[tuple[Dataset, Dataset | None]]) -> Outcome:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
-_UID = re.compile(r"[0-9][0-9.]{0,63}")
+_UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,63}")
 
 
 def is_uid(text: str) -> bool:
-    """Whether ``text`` has only a UID's characters and length (PS3.5 9.1).
+    """Whether ``text`` can stand for a UID: letters, digits and dots, at most 64, not starting with a dot.
 
-    More lenient than the standard about leading zeros and empty components, which archives get wrong, but
-    always safe as the name of a file or folder.
+    More lenient than the standard (PS3.5 9.1), since archives hold instances whose UIDs were made from hashes:
+    they have to be fetched and accounted for, and de-identification sets them aside with a reason. What passes
+    is always safe as the name of a file or folder.
 
     >>> is_uid("1.2.840.10008.1.2"), is_uid("../1.2"), is_uid(".."), is_uid("")
     (True, False, False, False)
