@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def harvest(
         if previous is not None and _complete(previous, inputs, known):
             return previous
         project.verify_tables(census)
-        landing = _Landing(folder / "instances", known)
+        landing = _Landing(folder / "instances", project.keys.hash, known)
         listings = [
             (series, client.find_instances(series)) for series in _series(storage.read_rows(folder / "census.parquet"))
         ]
@@ -87,6 +87,7 @@ class _Landing:
     """The landing folder of one partition while it is being filled."""
 
     root: Path
+    folder_name: Callable[[str], str]  # of a series: a keyed hash, since paths stand in messages of the disk
     known: Mapping[str, LandedInstance]
     have: dict[str, LandedInstance] = field(default_factory=dict)
     failures: dict[str, RetrievalFailure] = field(default_factory=dict)
@@ -97,7 +98,7 @@ class _Landing:
     def fetch(
         self, retriever: Retriever, series: SeriesRef, expected: tuple[InstanceRef, ...], partition: Partition
     ) -> None:
-        into = storage.make_folder(self.root / series.SeriesInstanceUID)
+        into = storage.make_folder(self.root / self.folder_name(series.SeriesInstanceUID))
         self._reuse(into, expected)
         wanted = {ref.SOPInstanceUID for ref in expected}
         problem = None
