@@ -52,20 +52,22 @@ def run(data: Data = DEFAULT_DATA) -> None:
         settings = load_settings(services.configuration)
         project = Project(settings)
         days = [DEMO_POPULATION.base_date + dt.timedelta(days=day) for day in range(DEMO_POPULATION.days)]
-        failed: list[Partition] = []
+        failed: dict[Partition, tuple[str, ...]] = {}
         with terminal.bars() as shown, launcher(settings, data / HOME, shown) as jobs:
             for site in settings.sites:
-                if not jobs.census(Partition(site.name, days[0]), Partition(site.name, days[-1])):
-                    failed.append(Partition(site.name, days[0]))
+                first, last = Partition(site.name, days[0]), Partition(site.name, days[-1])
+                if problems := jobs.census(first, last):
+                    failed[first] = problems
                 for day in days:
                     partition = Partition(site.name, day)
-                    if _has_studies(project, partition) and not jobs.chain(partition):
-                        failed.append(partition)
+                    if _has_studies(project, partition) and (problems := jobs.chain(partition)):
+                        failed[partition] = problems
         healthy = _tell(project, days, data)
     finally:
         services.stop()
-    for partition in failed:
-        terminal.stderr.print(f"[red]{partition} failed[/]: look at its run with 'make dev'")
+    for partition, problems in failed.items():
+        terminal.stderr.print(f"[red]{partition} failed[/]: {escape('; '.join(problems))}")
+        terminal.stderr.print("  what arrived is kept: run the demo again, or look at the run with 'make dev'")
     raise typer.Exit(1 if failed or not healthy else 0)
 
 

@@ -27,17 +27,31 @@ class Launcher:
         self._defs = build_defs(settings, {"shown_progress": shown} if shown else None)
         self._instance = instance
 
-    def census(self, first: Partition, last: Partition) -> bool:
-        """Take the census of a range of days in one run; whether it succeeded."""
+    def census(self, first: Partition, last: Partition) -> tuple[str, ...]:
+        """Take the census of a range of days in one run; returns what went wrong, nothing when it succeeded."""
         job = self._defs.resolve_job_def(f"{first.site}_census")
         tags = {RANGE_START_TAG: first.key, RANGE_END_TAG: last.key}
-        return job.execute_in_process(instance=self._instance, tags=tags, raise_on_error=False).success
+        return _problems(job.execute_in_process(instance=self._instance, tags=tags, raise_on_error=False))
 
-    def chain(self, partition: Partition) -> bool:
-        """Take one partition from the PACS to its books; whether everything succeeded."""
+    def chain(self, partition: Partition) -> tuple[str, ...]:
+        """Take one partition from the PACS to its books; returns what went wrong, nothing when all succeeded."""
         job = self._defs.resolve_job_def(f"{partition.site}_chain")
         run = job.execute_in_process(instance=self._instance, partition_key=partition.key, raise_on_error=False)
-        return run.success
+        return _problems(run)
+
+
+def _problems(run: dg.ExecuteInProcessResult) -> tuple[str, ...]:
+    """The messages of the steps that failed."""
+    if run.success:
+        return ()
+    return tuple(_message(event) for event in run.get_step_failure_events()) or ("the run failed",)
+
+
+def _message(event: dg.DagsterEvent) -> str:
+    failure = event.step_failure_data
+    if failure.user_failure_data is not None and failure.user_failure_data.description:
+        return failure.user_failure_data.description
+    return failure.error.message.strip() if failure.error is not None else "no reason given"
 
 
 @contextmanager
