@@ -29,6 +29,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from pacs_pipeline.demo.index import ATTRIBUTES, COMPUTED, LEVELS, UNIQUE_KEYS, Index, StoredFile
 from pacs_pipeline.errors import Permanent, Transient
+from pacs_pipeline.pacs.checkpoint import pause_reliably
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +194,7 @@ class EmbeddedPacs:
         pairs = dict.fromkeys((file.SOPClassUID, file.TransferSyntaxUID) for file in files)
         pairs |= dict.fromkeys((sop_class, syntax) for sop_class, _ in list(pairs) for syntax in _UNCOMPRESSED)
         contexts = [build_context(*pair) for pair in list(pairs)[:_MAXIMUM_CONTEXTS]]
-        yield (*destination, {"contexts": contexts, "evt_handlers": [(evt.EVT_CONN_OPEN, _no_delay)]})
+        yield (*destination, {"contexts": contexts, "evt_handlers": [(evt.EVT_CONN_OPEN, _opened)]})
         yield len(files)
         yield from _sub_operations(event, files)
 
@@ -248,6 +249,12 @@ def _level_of(keyword: str) -> str:
 
 def _echo(_: evt.Event) -> int:
     return SUCCESS
+
+
+def _opened(event: evt.Event) -> None:
+    """Set up the association over which a C-MOVE sends."""
+    pause_reliably(event.assoc)
+    _no_delay(event)
 
 
 def _no_delay(event: evt.Event) -> None:

@@ -19,6 +19,7 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from pacs_pipeline.errors import Permanent, PipelineError, Transient
+from pacs_pipeline.pacs.checkpoint import pause_reliably
 from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.landing import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -58,6 +59,7 @@ def connect(
 
     def opened(event: evt.Event) -> None:
         reached.append(True)
+        pause_reliably(event.assoc)
         tune(event, endpoint.timeout)
 
     ae = AE(ae_title=endpoint.calling_ae_title)

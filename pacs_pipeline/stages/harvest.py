@@ -49,7 +49,7 @@ def harvest(
         inputs = {"census": census.digest}
         previous = project.manifest(partition, Stage.HARVEST)
         known = _known(project, folder, previous)
-        if previous is not None and _complete(previous, inputs, known):
+        if previous is not None and _complete(previous, census, known):
             return previous
         project.verify_tables(census)
         landing = _Landing(folder / "instances", project.keys.hash, known)
@@ -217,10 +217,11 @@ def _known(project: Project, folder: Path, previous: Manifest | None) -> dict[st
     return known
 
 
-def _complete(previous: Manifest, inputs: Mapping[str, str], known: Mapping[str, LandedInstance]) -> bool:
+def _complete(previous: Manifest, census: Manifest, known: Mapping[str, LandedInstance]) -> bool:
     """Whether the stored harvest answers this census in full and its files are still there."""
     return (
-        dict(previous.inputs) == dict(inputs)
+        previous.inputs["census"] == census.digest
+        and previous.counts["expected"] >= census.counts["instances"]
         and not previous.counts.get(UNAVAILABLE, 0)
         and len(known) == previous.counts.get(LANDED, 0)
     )
