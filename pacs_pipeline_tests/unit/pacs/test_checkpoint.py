@@ -9,8 +9,6 @@ from typing import Any, cast
 import pytest
 from pynetdicom.association import Association
 
-from pacs_pipeline.pacs import Endpoint
-from pacs_pipeline.pacs import association as associations
 from pacs_pipeline.pacs.checkpoint import Checkpoint, pause_reliably
 
 
