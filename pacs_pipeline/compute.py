@@ -15,6 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import forkserver
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -55,6 +56,13 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+
+    def warm_up(self) -> None:
+        """Start importing what the workers need; returns at once.
+
+        To be called when work for the workers is on its way, so that both happen side by side.
+        """
+        forkserver.ensure_running()
 
     def imap(self, function: Callable[[T], R], items: Iterable[T], *, chunk: int = 16) -> Iterator[Done[T, R]]:
         """Yield every item with its result, in the order of ``items``, ``chunk`` items per task.

@@ -19,7 +19,7 @@ from pacs_pipeline.records import Partition, VerdictStatus
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline.stages.census import take_census
 from pacs_pipeline.stages.deidentify import deidentify
-from pacs_pipeline.stages.harvest import harvest
+from pacs_pipeline.stages.harvest import harvest, is_awaited
 from pacs_pipeline.stages.project import Project
 from pacs_pipeline.stages.publish import publish
 from pacs_pipeline.stages.reconcile import reconcile
@@ -71,9 +71,13 @@ def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsD
     def landed(
         context: dg.AssetExecutionContext,
         project: dg.ResourceParam[Project],
+        pool: dg.ResourceParam[Pool],
         shown_progress: dg.ResourceParam[ShownProgress],
     ) -> dg.MaterializeResult:
         progress = reporter(context, shown_progress)
+        days = (Partition(name, dt.date.fromisoformat(key)) for key in context.partition_keys)
+        if any(is_awaited(project, day) for day in days):
+            pool.warm_up()
         with PacsClient(site) as client, open_retriever(site) as retriever:
             each(context, name, lambda p: harvest(project, p, client, retriever, progress(p)), metadata.counts)
         return dg.MaterializeResult()
@@ -106,8 +110,10 @@ def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsD
         tags={"zone": "staging"},
         check_specs=checks.contract_specs(name, contracts),
     )
-    def verdict(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
-        judged = each(context, name, lambda p: validate(project, p), metadata.verdict)
+    def verdict(
+        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], pool: dg.ResourceParam[Pool]
+    ) -> dg.MaterializeResult:
+        judged = each(context, name, lambda p: validate(project, p, pool), metadata.verdict)
         if any(v.status is not VerdictStatus.PASSED for v in judged.values()):
             never_retry(context)  # the same data would fail again
         return dg.MaterializeResult(check_results=checks.contract_results(judged, contracts))

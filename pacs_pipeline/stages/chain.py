@@ -11,11 +11,13 @@ from pacs_pipeline.errors import PipelineError
 from pacs_pipeline.pacs import PacsClient, Retriever, open_retriever
 from pacs_pipeline.records import Books, Partition, Stage, Verdict, VerdictStatus
 from pacs_pipeline.stages.census import take_census
-from pacs_pipeline.stages.deidentify import PRELOAD, deidentify
-from pacs_pipeline.stages.harvest import harvest
+from pacs_pipeline.stages.deidentify import PRELOAD as DEIDENTIFY_PRELOAD
+from pacs_pipeline.stages.deidentify import deidentify
+from pacs_pipeline.stages.harvest import harvest, is_awaited
 from pacs_pipeline.stages.project import Progress, Project, silent
 from pacs_pipeline.stages.publish import publish
 from pacs_pipeline.stages.reconcile import reconcile
+from pacs_pipeline.stages.validate import PRELOAD as VALIDATE_PRELOAD
 from pacs_pipeline.stages.validate import validate
 
 
@@ -39,7 +41,7 @@ class ChainResult:
 
 def open_pool(project: Project) -> Pool:
     """The process pool of the project, with what its workers need already imported."""
-    return Pool(project.settings.compute.workers, preload=PRELOAD)
+    return Pool(project.settings.compute.workers, preload=(*DEIDENTIFY_PRELOAD, *VALIDATE_PRELOAD))
 
 
 def run_chain(
@@ -76,9 +78,11 @@ def _run(
     census = take_census(project, partition, client)
     if not census.counts["series"] and project.manifest(partition, Stage.HARVEST) is None:
         return ChainResult(partition, books=Books(partition, 0, 0, 0, 0, 0))
+    if is_awaited(project, partition):
+        pool.warm_up()
     harvest(project, partition, client, retriever, progress)
     deidentify(project, partition, pool, progress)
-    verdict = validate(project, partition)
+    verdict = validate(project, partition, pool)
     if verdict.status is VerdictStatus.PASSED:
         publish(project, partition, now=now(), progress=progress)
     return ChainResult(partition, verdict, reconcile(project, partition))

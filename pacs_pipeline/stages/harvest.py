@@ -82,6 +82,14 @@ def harvest(
         )
 
 
+def is_awaited(project: Project, partition: Partition) -> bool:
+    """Whether the census announced something that no harvest has answered yet."""
+    census, previous = (project.manifest(partition, stage) for stage in (Stage.CENSUS, Stage.HARVEST))
+    if census is None or not census.counts["series"]:
+        return False
+    return previous is None or previous.inputs["census"] != census.digest
+
+
 @dataclass
 class _Landing:
     """The landing folder of one partition while it is being filled."""
