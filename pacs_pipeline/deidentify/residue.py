@@ -334,11 +334,20 @@ def _needles(sought: Identifiers) -> _Needles:
             if len(text) >= SHORTEST_IN_BYTES and len(set(text)) >= 3:
                 (numbers if re.fullmatch(r"[\d.,/ -]+", text) else words).add(text.encode("ascii"))
             if len(text) >= SHORTEST_IN_UTF_16 and text not in sought.uids and text not in sought.dates:
-                encoded |= {text.encode("utf-16-le"), text.encode("utf-16-be")}
+                encoded.add(text.encode("utf-16-le")[:-1])  # without the last zero it stands in UTF-16-BE, too
         else:
             forms = {text.encode("utf-8"), text.encode("utf-16-le"), text.encode("latin-1", "ignore")}
             encoded |= {form for form in forms if len(form) >= SHORTEST_IN_BYTES + 2}
-    return _Needles(tuple(sorted(words)), tuple(sorted(numbers)), tuple(sorted(encoded)))
+    return _Needles(_least(words), tuple(sorted(numbers)), _least(encoded))
+
+
+def _least(patterns: set[bytes]) -> tuple[bytes, ...]:
+    """The patterns that hold none of the others: data with any pattern have one of these, too."""
+    least: list[bytes] = []
+    for pattern in sorted(patterns, key=lambda p: (len(p), p)):
+        if not any(shorter in pattern for shorter in least):
+            least.append(pattern)
+    return tuple(least)
 
 
 def _readable(data: bytes) -> bytes:

@@ -69,6 +69,7 @@ def test_a_clean_file_passes(look) -> None:  # type: ignore[no-untyped-def]
         (0x00281052, "DS", "19510704" + "0"),
         (0x00283006, "OW", b"xx ABERNATHY xx "),
         (0x00283006, "OW", "ABERNATHY".encode("utf-16-le")),
+        (0x00283006, "OW", "ABERNATHY".encode("utf-16-be")),
         (0x00080104, "LO", "Chest of Abernathy"),
     ],
 )
