@@ -40,6 +40,8 @@ lint: $(VENV)/.ready-dev ## ruff, mypy, import-linter, dg check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/dg check defs
+	$(BIN)/dagster definitions validate -w workspace.yaml
 
 format: $(VENV)/.ready-dev ## format and fix what can be fixed
 	$(BIN)/ruff format .

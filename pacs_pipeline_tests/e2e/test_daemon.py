@@ -1,5 +1,6 @@
 """A real dagster-daemon: a backfill somebody launched, and runs the staleness sensor asked for."""
 
+import datetime as dt
 import os
 import subprocess
 import sys
@@ -9,14 +10,26 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
+from pacs_pipeline.defs.jobs import RANGE_END_TAG, RANGE_START_TAG
 from pacs_pipeline.defs.launch import launcher, prepare_home
+from pacs_pipeline.records import Partition, Stage
 from pacs_pipeline.settings import CONFIG_VARIABLE
 from pacs_pipeline_tests.e2e.conftest import Demo
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("default"), pytest.mark.timeout(600)]
 WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
 PATIENCE_SECONDS = 240.0
+
+
+@pytest.fixture
+def every_minute(demo: Demo) -> None:
+    """Make north's nightly schedule tick every minute, over the last two days."""
+    content = yaml.safe_load(demo.configuration.read_text())
+    (north,) = (site for site in content["sites"] if site["name"] == "north")
+    north |= {"schedule": "* * * * *", "lookback_days": 2}
+    demo.configuration.write_text(yaml.safe_dump(content))
 
 
 @pytest.fixture
@@ -84,3 +97,24 @@ def test_a_backfill_and_the_sensor_bring_every_partition_to_closed_books(
         asked = [run for run in instance.get_runs() if "pacs_pipeline/why" in run.tags]
     assert {run.job_name for run in asked} == {"south_chain"}
     assert sorted(run.tags["dagster/partition"] for run in asked) == sorted(p.key for p in south)
+
+
+@pytest.mark.usefixtures("every_minute", "environment")
+def test_a_tick_of_the_schedule_asks_about_the_look_back_window(demo: Demo, daemon: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    done: list[dg.DagsterRun] = []
+    with dg.DagsterInstance.get() as instance:
+        while not done and time.monotonic() < deadline:
+            time.sleep(1)
+            done = [
+                run
+                for run in instance.get_runs(dg.RunsFilter(tags={"dagster/schedule_name": "north_nightly"}))
+                if run.is_finished
+            ]
+    assert done, daemon.read_text()[-3000:]
+    run = done[-1]
+    assert run.is_success, daemon.read_text()[-3000:]
+    first, last = (dt.date.fromisoformat(run.tags[tag]) for tag in (RANGE_START_TAG, RANGE_END_TAG))
+    assert (last - first).days == 1
+    for day in (first, last):
+        assert demo.project.manifest(Partition("north", day), Stage.CENSUS) is not None

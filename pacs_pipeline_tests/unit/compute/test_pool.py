@@ -90,6 +90,18 @@ if __name__ == "__main__":
 """
 
 
+POOL_THAT_WARMS_UP = """
+import sys
+
+from pacs_pipeline.compute import Pool
+
+if __name__ == "__main__":
+    with Pool(1, preload=["slow_engine"]) as pool:
+        pool.warm_up()
+        sys.stdin.read()
+"""
+
+
 def test_workers_end_when_their_run_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(POOL_THAT_TELLS_ITS_WORKER)
@@ -101,6 +113,19 @@ def test_workers_end_when_their_run_is_killed(tmp_path: Path) -> None:
         while _alive(worker) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not _alive(worker)
+
+
+def test_what_workers_need_is_imported_before_there_is_work(tmp_path: Path) -> None:
+    (tmp_path / "slow_engine.py").write_text("from pathlib import Path\nPath('imported').touch()\n")
+    script = tmp_path / "run.py"
+    script.write_text(POOL_THAT_WARMS_UP)
+    with subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, stdin=subprocess.PIPE) as run:
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "imported").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert (tmp_path / "imported").exists()
+        run.communicate(timeout=20)
+    assert run.returncode == 0
 
 
 def _alive(pid: int) -> bool:
