@@ -327,7 +327,7 @@ class _Needles:
 def _needles(sought: Identifiers) -> _Needles:
     words: set[bytes] = set()
     numbers: set[bytes] = set()
-    encoded = {raw[:LONGEST_PATTERN] for raw in sought.raw if len(raw) >= SHORTEST_IN_BYTES}
+    encoded = {raw for raw in sought.raw if len(raw) >= SHORTEST_IN_BYTES}
     for text in sought.names | sought.texts | sought.uids | sought.dates:
         text = text[:LONGEST_PATTERN]
         if text.isascii():
@@ -338,6 +338,8 @@ def _needles(sought: Identifiers) -> _Needles:
         else:
             forms = {text.encode("utf-8"), text.encode("utf-16-le"), text.encode("latin-1", "ignore")}
             encoded |= {form for form in forms if len(form) >= SHORTEST_IN_BYTES + 2}
+    # a start of a pattern is enough, and one that is longer than the overlap of two pieces could be cut by both
+    encoded = {form[:LONGEST_PATTERN] for form in encoded}
     return _Needles(_least(words), tuple(sorted(numbers)), _least(encoded))
 
 

@@ -1,4 +1,4 @@
-"""A real dagster-daemon: a backfill somebody launched, and runs the staleness sensor asked for."""
+"""A real dagster-daemon: a backfill somebody launched, runs the staleness sensor asked for, a tick of a schedule."""
 
 import datetime as dt
 import os

@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 
 from pacs_pipeline.deidentify import Deidentifier, rewrite
-from pacs_pipeline.deidentify.codec import LITTLE, Element, Elements, read
-from pacs_pipeline.deidentify.residue import identifiers_of, renderings, verify
+from pacs_pipeline.deidentify.codec import CHUNK, LITTLE, Element, Elements, read
+from pacs_pipeline.deidentify.residue import LONGEST_PATTERN, identifiers_of, renderings, verify
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
 
@@ -86,6 +86,20 @@ def test_an_identifier_is_found_wherever_it_stands(look, tag: int, vr: str, valu
             look(change, source)
         assert found.value.reason is Reason.RESIDUE
         assert "ABERNATHY" not in found.value.detail.upper()
+
+
+@pytest.mark.filterwarnings("ignore:The value length")
+def test_a_long_identifier_on_the_border_of_two_pieces_is_found(look) -> None:  # type: ignore[no-untyped-def]
+    number = "QX7" * 30
+    wide = number.lower().encode("utf-16-le")
+    padding = b"\0" * (CHUNK - LONGEST_PATTERN - 10)
+
+    def write(ds: Dataset) -> None:
+        builder.put(ds, 0x00283006, "OW", padding + wide + b"\0" * 1000)
+
+    with pytest.raises(Quarantine) as found:
+        look(write, builder.image(OtherPatientIDs=number))
+    assert found.value.reason is Reason.RESIDUE
 
 
 def test_pixels_are_looked_through(look) -> None:  # type: ignore[no-untyped-def]

@@ -3,13 +3,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
+from pynetdicom import build_context
 from pynetdicom.association import Association
 
-from pacs_pipeline.pacs.checkpoint import Checkpoint, pause_reliably
+from pacs_pipeline.pacs.association import connect, disconnect
+from pacs_pipeline.pacs.checkpoint import Checkpoint
+from pacs_pipeline.pacs.client import STUDY_ROOT_FIND
+from pacs_pipeline_tests.unit.pacs.peers import finds, scripted
 
 
 class Reactor(threading.Thread):
@@ -70,7 +73,10 @@ def test_the_reactor_itself_may_clear() -> None:
 
 
 def test_an_association_we_open_has_it() -> None:
-    association: Any = SimpleNamespace(is_alive=lambda: False)
-    pause_reliably(association)
-    assert isinstance(association._reactor_checkpoint, Checkpoint)
-    assert association._reactor_checkpoint.is_set()
+    contexts = [build_context(STUDY_ROOT_FIND)]
+    with scripted(find=finds()) as endpoint:
+        association = connect(endpoint, contexts)
+        try:
+            assert isinstance(association._reactor_checkpoint, Checkpoint)
+        finally:
+            disconnect(association)
