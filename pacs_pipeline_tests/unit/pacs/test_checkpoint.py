@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from typing import cast
 
 import pytest
+from pydicom.dataset import Dataset
 from pynetdicom import build_context
 from pynetdicom.association import Association
 
+from pacs_pipeline.pacs import PacsClient
+from pacs_pipeline.pacs import association as associations
 from pacs_pipeline.pacs.association import connect, disconnect
 from pacs_pipeline.pacs.checkpoint import Checkpoint
 from pacs_pipeline.pacs.client import STUDY_ROOT_FIND
+from pacs_pipeline.records import SeriesRef
 from pacs_pipeline_tests.unit.pacs.peers import finds, scripted
 
 
@@ -80,3 +84,31 @@ def test_an_association_we_open_has_it() -> None:
             assert isinstance(association._reactor_checkpoint, Checkpoint)
         finally:
             disconnect(association)
+
+
+class LateCheckpoint(Checkpoint):
+    """Goes on late after it was let go, as on a busy machine: with pynetdicom's own event a quarter is cut short."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        going_on = super().wait(timeout)
+        time.sleep(0.02)
+        return going_on
+
+
+def test_no_match_of_a_query_is_lost_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pause(association: Association) -> None:
+        association._reactor_checkpoint = LateCheckpoint(association)
+
+    monkeypatch.setattr(associations, "pause_reliably", pause)
+    series = SeriesRef("1.2.3", "1.2.3.1", "CT", 40)
+    with scripted(find=finds(*(_match(n) for n in range(40)))) as endpoint, PacsClient(endpoint) as client:
+        for _ in range(25):
+            assert len(client.find_instances(series)) == 40
+            time.sleep(0.003)
+
+
+def _match(number: int) -> Dataset:
+    ds = Dataset()
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.3", "1.2.3.1"
+    ds.SOPInstanceUID, ds.SOPClassUID = f"1.2.3.1.{number}", "1.2.840.10008.5.1.4.1.1.2"
+    return ds
