@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from pacs_pipeline.records import Partition
 from pacs_pipeline.settings import Settings
 
 INSTANCE_CONFIG = Path(__file__).parents[2] / "dagster.yaml"
+# the terminal shows bars and what went wrong; the instance keeps the log
+_SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 class Launcher:
@@ -31,12 +32,23 @@ class Launcher:
         """Take the census of a range of days in one run; returns what went wrong, nothing when it succeeded."""
         job = self._defs.resolve_job_def(f"{first.site}_census")
         tags = {RANGE_START_TAG: first.key, RANGE_END_TAG: last.key}
-        return _problems(job.execute_in_process(instance=self._instance, tags=tags, raise_on_error=False))
+        return self._run(job, tags=tags)
 
     def chain(self, partition: Partition) -> tuple[str, ...]:
         """Take one partition from the PACS to its books; returns what went wrong, nothing when all succeeded."""
         job = self._defs.resolve_job_def(f"{partition.site}_chain")
-        run = job.execute_in_process(instance=self._instance, partition_key=partition.key, raise_on_error=False)
+        return self._run(job, partition_key=partition.key)
+
+    def _run(
+        self, job: dg.JobDefinition, *, tags: Mapping[str, str] | None = None, partition_key: str | None = None
+    ) -> tuple[str, ...]:
+        run = job.execute_in_process(
+            instance=self._instance,
+            run_config=_SILENT,
+            tags=dict(tags or {}),
+            partition_key=partition_key,
+            raise_on_error=False,
+        )
         return _problems(run)
 
 
@@ -58,14 +70,8 @@ def _message(event: dg.DagsterEvent) -> str:
 def launcher(settings: Settings, home: Path, shown: ShownProgress | None = None) -> Iterator[Launcher]:
     """Open the Dagster instance in ``home`` for runs in this process; ``shown`` shows their progress."""
     os.environ["DAGSTER_HOME"] = str(prepare_home(home))  # Dagster itself reads nothing else
-    quiet = logging.getLogger("dagster")
-    level = quiet.level
-    quiet.setLevel(logging.CRITICAL)  # the terminal shows bars; the instance keeps the log
-    try:
-        with dg.DagsterInstance.get() as instance:
-            yield Launcher(settings, instance, shown)
-    finally:
-        quiet.setLevel(level)
+    with dg.DagsterInstance.get() as instance:
+        yield Launcher(settings, instance, shown)
 
 
 def prepare_home(home: Path) -> Path:

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("default")]
 
 
 def test_every_instance_is_accounted_for_and_a_second_run_changes_nothing(
-    demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))  # set back afterwards; the launcher changes it
     project = demo.project
@@ -27,6 +27,7 @@ def test_every_instance_is_accounted_for_and_a_second_run_changes_nothing(
                 assert jobs.chain(partition) == ()
         digests.append({(p, stage): _digest(project, p, stage) for p in demo.partitions for stage in Stage})
     assert digests[0] == digests[1]
+    assert "RUN_START" not in capfd.readouterr().err  # the terminal is for the bars
 
     books = demo.books("north") + demo.books("south")
     assert sum(b.expected for b in books) == 60
