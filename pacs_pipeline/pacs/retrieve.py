@@ -16,7 +16,7 @@ from pynetdicom.association import Association
 from pacs_pipeline.errors import Permanent, Transient
 from pacs_pipeline.pacs import status as dimse
 from pacs_pipeline.pacs.answers import text
-from pacs_pipeline.pacs.association import Watch, connect, disconnect, watched
+from pacs_pipeline.pacs.association import Watch, connect, disconnect, hang_up, watched
 from pacs_pipeline.pacs.contexts import Proposal, proposals
 from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.identifier import identifier_of
@@ -103,6 +103,12 @@ class Retriever(ABC):
     def _routes(self, modality: str, sop_classes: Collection[str]) -> Iterable[Route]:
         """The ways to take, one after the other, to get instances of these classes; empty: class not told."""
 
+    def _drop(self) -> None:
+        """Let go of an association that is lost: pynetdicom may take a while to say so."""
+        association, self._association = self._association, None
+        if association is not None:
+            hang_up(association)
+
     def _next_message_id(self) -> int:
         self._message_id = self._message_id % 65535 + 1
         return self._message_id
@@ -135,7 +141,10 @@ class CGetRetriever(Retriever):
         try:
             with watched(association, self._endpoint.timeout, Watch()):
                 query = _identifier(landing.series, uids)
-                return _outcome(association.send_c_get(query, STUDY_ROOT_GET, msg_id=self._next_message_id()))
+                outcome = _outcome(association.send_c_get(query, STUDY_ROOT_GET, msg_id=self._next_message_id()))
+            if outcome.status is None:
+                self._drop()
+            return outcome
         finally:
             self._landing = None
 
@@ -212,7 +221,9 @@ class CMoveRetriever(Retriever):
                 outcome = _outcome(
                     association.send_c_move(query, self._receiver.ae_title, STUDY_ROOT_MOVE, msg_id=message_id)
                 )
-            if outcome.status is not None:
+            if outcome.status is None:
+                self._drop()
+            else:
                 announced = None if outcome.completed is None else before + outcome.completed
                 failed = outcome.status != dimse.SUCCESS
                 self._receiver.settle(landing, announced, failed=failed)
