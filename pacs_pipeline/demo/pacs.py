@@ -27,9 +27,9 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
+from pacs_pipeline.demo.checkpoint import pause_reliably
 from pacs_pipeline.demo.index import ATTRIBUTES, COMPUTED, LEVELS, UNIQUE_KEYS, Index, StoredFile
 from pacs_pipeline.errors import Permanent, Transient
-from pacs_pipeline.pacs.checkpoint import pause_reliably
 
 logger = logging.getLogger(__name__)
 

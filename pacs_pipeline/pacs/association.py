@@ -1,240 +1,253 @@
-"""One DICOM association to a PACS: opening it, watching it, and what a refusal means for the person who reads it."""
+"""An established association: whole DIMSE messages over it, one request at a time (PS3.7 6.3, PS3.8 Annex E).
+
+pynetdicom negotiates and knows the UIDs; why its own association is not used is decision 7.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import functools
-import logging
-import socket
-import threading
-import time
-import weakref
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
 
-from pynetdicom import AE, _config, evt
-from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
-from pynetdicom.presentation import PresentationContext
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
+from pynetdicom.dsutils import decode as decode_data_set
+from pynetdicom.dsutils import encode as encode_data_set
 
-from pacs_pipeline.errors import Permanent, PipelineError, Transient
-from pacs_pipeline.pacs.checkpoint import pause_reliably
-from pacs_pipeline.pacs.endpoint import Endpoint
-from pacs_pipeline.pacs.landing import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from pacs_pipeline.pacs.command import NO_DATA_SET, Command, CommandField, decode, encode, number, text
+from pacs_pipeline.pacs.connection import MAXIMUM_PDU_SIZE, Connection, Lost, PduType, pdu
+from pacs_pipeline.pacs.status import PENDING
 
-MAXIMUM_PDU_SIZE = 131_072
-_LONGEST_PDU = 1 << 20  # 128 contexts that name every transfer syntax make an A-ASSOCIATE of 150 KB
-_NEGOTIATION_SECONDS = 30.0  # an association is accepted or refused at once, whatever the PACS is doing
-
-# pynetdicom writes identifiers, UIDs and whatever a peer sent into its log. None of that may be written by
-# this program, at any level of the root logger; a person who debugs can set the level of "pynetdicom" again.
-logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-_config.LOG_REQUEST_IDENTIFIERS = False
-_config.LOG_RESPONSE_IDENTIFIERS = False
-_config.LOG_HANDLER_LEVEL = "none"
-
-Handler = tuple[Any, Callable[..., Any]]
+_LONGEST_COMMAND = 1 << 16
+_FAREWELL_SECONDS = 5.0
+_PDV_HEADER = 6  # length, context ID, message control header (PS3.8 9.3.5.1, E.2)
+_COMMAND, _LAST = 0b01, 0b10
 
 
-def connect(
-    endpoint: Endpoint,
-    contexts: Sequence[PresentationContext],
-    *,
-    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
-    handlers: Sequence[Handler] = (),
-) -> Association:
-    """Open an association, or raise what keeps it from opening.
+@dataclass(frozen=True, slots=True)
+class AcceptedContext:
+    """A presentation context that both sides agreed on (PS3.8 9.3.3.2)."""
 
-    Raises Transient when the PACS is away, busy or hangs up, and Permanent when it refuses us, with what to
-    ask its team for.
-    """
-    sockets: list[socket.socket] = []
-    reached: list[bool] = []
-
-    def requesting(event: evt.Event) -> None:
-        raw = _raw(event.assoc)
-        if raw is not None and not sockets:  # before the connection, which pynetdicom may fail to close
-            sockets.append(raw)
-
-    def opened(event: evt.Event) -> None:
-        reached.append(True)
-        pause_reliably(event.assoc)
-        tune(event, endpoint.timeout)
-
-    ae = AE(ae_title=endpoint.calling_ae_title)
-    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    ae.maximum_pdu_size = MAXIMUM_PDU_SIZE
-    ae.connection_timeout = ae.acse_timeout = min(endpoint.timeout, _NEGOTIATION_SECONDS)
-    ae.network_timeout = None  # between requests an association may rest
-    ae.dimse_timeout = None  # a large instance may take its time: watched() waits for silence instead
-    try:
-        association = ae.associate(
-            endpoint.host,
-            endpoint.port,
-            contexts=list(contexts),
-            ae_title=endpoint.ae_title,
-            max_pdu=MAXIMUM_PDU_SIZE,
-            ext_neg=list(roles),
-            evt_handlers=[(evt.EVT_ACSE_SENT, requesting), (evt.EVT_CONN_OPEN, opened), *handlers],
-        )
-    except OSError as error:  # the name does not resolve, or no local socket is free
-        raise _unreachable(endpoint) from error
-    if association.is_established:
-        return association
-    for raw in sockets:
-        _close(raw)
-    raise _why_not(endpoint, association, reached=bool(reached))
+    context_id: int
+    abstract_syntax: str
+    transfer_syntax: UID
 
 
-def tune(event: evt.Event, timeout: float) -> None:
-    """Set up a socket that has just been connected or accepted.
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One DIMSE message; the data set stays encoded."""
 
-    Without TCP_NODELAY every DIMSE message waits some 40 ms for a delayed ACK. The time-out bounds the wait
-    for the rest of a PDU that has begun. pynetdicom reads 4 KiB at a time and believes any PDU length a peer
-    names: our reading is faster, and ends the connection instead.
-    """
-    wrapped, raw = event.assoc.dul.socket, _raw(event.assoc)
-    if wrapped is None or raw is None:
-        return
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    raw.settimeout(timeout)
-    wrapped.recv = functools.partial(_receive, raw)  # type: ignore[method-assign]
-    weakref.finalize(wrapped, raw.close)  # pynetdicom does not close a socket that the peer has reset
-
-
-def _receive(raw: socket.socket, count: int) -> bytearray:
-    """Exactly ``count`` bytes, or fewer when the peer has closed the connection."""
-    if count > _LONGEST_PDU:
-        raise OSError(errno.EMSGSIZE, "PDU too long")
-    data = bytearray(count)
-    view = memoryview(data)
-    filled = 0
-    while filled < count:
-        read = raw.recv_into(view[filled:])
-        if not read:
-            return data[:filled]
-        filled += read
-    return data
-
-
-def disconnect(association: Association) -> None:
-    """Release an association, or let go of one that is lost already."""
-    if association.is_established:
-        association.release()
-
-
-def hang_up(association: Association) -> None:
-    """Break an association off, now: whoever waits for its next message is told that it is lost."""
-    raw = _raw(association)
-    if raw is not None:
-        with contextlib.suppress(OSError):  # the peer was faster
-            raw.shutdown(socket.SHUT_RDWR)
-
-
-def _raw(association: Association) -> socket.socket | None:
-    wrapped = association.dul.socket
-    return None if wrapped is None else wrapped.socket
-
-
-def _close(raw: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it was never connected, or the peer was faster
-        raw.shutdown(socket.SHUT_RDWR)
-    raw.close()
-
-
-class Watch:
-    """How long ago anything was heard that belongs to a request."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def touch(self) -> None:
-        """Something arrived."""
-        self._last = time.monotonic()
+    context: AcceptedContext
+    command: Command
+    data: bytes | bytearray | memoryview = b""
 
     @property
-    def silence(self) -> float:
-        """Seconds since anything arrived."""
-        return time.monotonic() - self._last
+    def status(self) -> int:
+        """The Status of a response."""
+        return number(self.command, "Status") or 0
+
+    def data_set(self) -> Dataset | None:
+        """The identifier of a response, None when there is none; its values are not looked at.
+
+        Raises ValueError when it cannot be decoded.
+        """
+        if not self.data:
+            return None
+        syntax = self.context.transfer_syntax
+        try:
+            return decode_data_set(
+                BytesIO(self.data), syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated
+            )
+        except (InvalidDicomError, LookupError, NotImplementedError, OSError, OverflowError, struct.error) as error:
+            raise ValueError("the identifier cannot be decoded") from error
 
 
-@contextlib.contextmanager
-def watched(association: Association, timeout: float, watch: Watch) -> Iterator[None]:
-    """Hang up when nothing was heard for ``timeout`` seconds.
+class Association:
+    """What both sides agreed on, over one connection. One thread at a time; any thread may hang up."""
 
-    What counts is silence, not the length of the request: a C-MOVE of a large series may take an hour and
-    send no pending response, and is alive as long as instances arrive.
-    """
-    done = threading.Event()
+    def __init__(self, connection: Connection, contexts: Iterable[AcceptedContext], largest_pdu: int) -> None:
+        self._contexts = {context.context_id: context for context in contexts}
+        self._connection = connection
+        self._largest_pdu = min(largest_pdu or MAXIMUM_PDU_SIZE, MAXIMUM_PDU_SIZE)  # 0: the peer sets no limit
+        self._fragments: deque[tuple[AcceptedContext, int, memoryview]] = deque()
+        self._message_id = 0
 
-    def heard(_: evt.Event) -> None:
-        watch.touch()
+    @property
+    def is_usable(self) -> bool:
+        """Whether the next request can be made: nothing has come since the last one, not even a farewell."""
+        return not self._fragments and self._connection.is_quiet
 
-    def guard() -> None:
-        while not done.wait(max(timeout - watch.silence, 0.01)):
-            if watch.silence >= timeout:
-                hang_up(association)
+    def context_for(self, sop_class: str) -> AcceptedContext | None:
+        """The accepted context for a SOP class, None when the peer did not accept it."""
+        return next((context for context in self._contexts.values() if context.abstract_syntax == sop_class), None)
+
+    def next_message_id(self) -> int:
+        """A Message ID that no request before had, until they start over (PS3.7 E.1)."""
+        self._message_id = self._message_id % 65535 + 1
+        return self._message_id
+
+    def ask(
+        self,
+        context: AcceptedContext,
+        request: CommandField,
+        identifier: Dataset | None = None,
+        *,
+        serve: Callable[[Message], int] | None = None,
+        patience: Callable[[], float] | None = None,
+        **fields: str | int,
+    ) -> Iterator[Message]:
+        """Make a request and yield its responses, the last of which is not pending.
+
+        ``serve`` answers the C-STORE requests that a C-GET brings with a status; ``patience`` is the seconds
+        still to wait when the peer was silent for the connection's time-out; ``fields`` go into the command
+        set. To be read to its end. Raises Lost.
+        """
+        message_id = number(fields, "MessageID") or self.next_message_id()
+        command: dict[str, str | int] = {
+            "AffectedSOPClassUID": context.abstract_syntax,
+            "CommandField": request,
+            "MessageID": message_id,
+            **({} if request is CommandField.C_ECHO_RQ else {"Priority": 0}),
+            **fields,
+        }
+        data = b""
+        if identifier is not None:
+            syntax = context.transfer_syntax
+            data = encode_data_set(identifier, syntax.is_implicit_VR, syntax.is_little_endian) or b""
+        if patience is not None:
+            self._connection.patience = patience
+        self.send(context, command, data)
+        while True:
+            message = self.receive()
+            if message is None:
+                raise Lost("the peer released the association")
+            if message.command["CommandField"] == CommandField.C_STORE_RQ and serve is not None:
+                self.answer(message, serve(message))
+                continue
+            if (
+                message.command["CommandField"] != request.response
+                or number(message.command, "MessageIDBeingRespondedTo") != message_id
+                or number(message.command, "Status") is None
+            ):
+                raise self._broken("a message that is no response to the request")
+            yield message
+            if message.status not in PENDING:
                 return
 
-    watch.touch()
-    association.bind(evt.EVT_DATA_RECV, heard)
-    thread = threading.Thread(target=guard, name="pacs-watch", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        association.unbind(evt.EVT_DATA_RECV, heard)
+    def answer(self, request: Message, status: int) -> None:
+        """Send the response to a C-STORE or C-ECHO request. Raises Lost."""
+        command: dict[str, str | int] = {
+            "AffectedSOPClassUID": text(request.command, "AffectedSOPClassUID"),
+            "CommandField": CommandField(int(request.command["CommandField"])).response,
+            "MessageIDBeingRespondedTo": number(request.command, "MessageID") or 0,
+            "Status": status,
+        }
+        if "AffectedSOPInstanceUID" in request.command:
+            command["AffectedSOPInstanceUID"] = text(request.command, "AffectedSOPInstanceUID")
+        self.send(request.context, command)
 
+    def send(self, context: AcceptedContext, command: Command, data: bytes = b"") -> None:
+        """Send one message. Raises Lost."""
+        encoded = encode({**command, "CommandDataSetType": 0x0000 if data else NO_DATA_SET})
+        pdus = [*self._split(context.context_id, _COMMAND, encoded)]
+        if data:
+            pdus += self._split(context.context_id, 0, data)
+        self._connection.send(*pdus)
 
-def _unreachable(endpoint: Endpoint) -> PipelineError:
-    return Transient(
-        f"{endpoint.where} cannot be reached",
-        fix="check host and port, and that the network lets this machine through; the run may be retried",
-    )
+    def _split(self, context_id: int, kind: int, content: bytes) -> Iterator[bytes]:
+        size = max(self._largest_pdu - _PDV_HEADER, 1)
+        for start in range(0, len(content), size):
+            fragment = content[start : start + size]
+            last = _LAST if start + size >= len(content) else 0
+            head = (len(fragment) + 2).to_bytes(4, "big") + bytes((context_id, kind | last))
+            yield pdu(PduType.P_DATA_TF, head + fragment)
 
+    def receive(self) -> Message | None:
+        """The next message; None when the peer has released the association, which is then closed.
 
-def _why_not(endpoint: Endpoint, association: Association, *, reached: bool) -> PipelineError:
-    """Why an association is not there (PS3.8 9.3.4)."""
-    if not reached:
-        return _unreachable(endpoint)
-    answer = association.acceptor.primitive
-    if association.is_rejected and answer is not None:
-        return _rejected(endpoint, (answer.result, answer.result_source, answer.diagnostic))
-    if answer is not None and answer.result == 0x00:
-        return Permanent(
-            f"{endpoint.where} accepted none of the services that were asked for",
-            fix=f"ask the PACS team to allow query and retrieve for the AE title {endpoint.calling_ae_title}",
-        )
-    return Transient(
-        f"{endpoint.where} took the connection but did not answer the association request",
-        fix="check that a DICOM service listens on this port; the run may be retried",
-    )
+        Raises Lost for every other end, and for what breaks the protocol, after telling the peer.
+        """
+        first = self._fragment()
+        if first is None:
+            return None
+        context, encoded = first[0], self._assemble(first, _COMMAND, _LONGEST_COMMAND)
+        try:
+            command = decode(encoded)
+        except ValueError:
+            raise self._broken("a command set that cannot be read") from None
+        if command["CommandDataSetType"] == NO_DATA_SET:
+            return Message(context, command)
+        second = self._fragment()
+        if second is None or second[0] is not context:
+            raise self._broken("a message without its data set")
+        return Message(context, command, self._assemble(second, 0, None))
 
+    def _assemble(self, first: tuple[AcceptedContext, int, memoryview], kind: int, longest: int | None) -> bytearray:
+        """All fragments of a command set or data set, from the first one on."""
+        whole = bytearray()
+        fragment: tuple[AcceptedContext, int, memoryview] | None = first
+        while True:
+            if fragment is None or fragment[0] is not first[0] or fragment[1] & _COMMAND != kind:
+                raise self._broken("fragments that do not belong together")
+            whole += fragment[2]
+            if longest is not None and len(whole) > longest:
+                raise self._broken("a command set that has no end")
+            if fragment[1] & _LAST:
+                return whole
+            fragment = self._fragment()
 
-def _rejected(endpoint: Endpoint, reason: tuple[int | None, int | None, int | None]) -> PipelineError:
-    result, source, diagnostic = reason
-    if (source, diagnostic) == (1, 3):
-        return Permanent(
-            f"{endpoint.where} does not know the calling AE title {endpoint.calling_ae_title}",
-            fix=f"ask the PACS team to register AE title {endpoint.calling_ae_title} with this machine's address, "
-            "or correct the site's ae_title",
-        )
-    if (source, diagnostic) == (1, 7):
-        return Permanent(
-            f"{endpoint.where} says that it is not called {endpoint.ae_title}",
-            fix="correct the site's pacs.ae_title, or ask the PACS team for the AE title to call",
-        )
-    if result == 2 or source == 3:
-        return Transient(
-            f"{endpoint.where} has no association free",
-            fix="the run may be retried; if it happens often, lower the site's associations",
-        )
-    return Permanent(
-        f"{endpoint.where} refused the association (source {source}, reason {diagnostic})",
-        fix=f"ask the PACS team whether AE title {endpoint.calling_ae_title} is registered and allowed to query "
-        "and retrieve",
-    )
+    def _fragment(self) -> tuple[AcceptedContext, int, memoryview] | None:
+        """The next presentation data value: context, message control header, content; None after a release."""
+        while not self._fragments:
+            kind, content = self._connection.receive()
+            if kind == PduType.P_DATA_TF:
+                self._take_apart(content)
+            elif kind == PduType.A_RELEASE_RQ:
+                self._connection.send(pdu(PduType.A_RELEASE_RP, b"\0\0\0\0"))
+                self._connection.close()
+                return None
+            elif kind == PduType.A_ABORT:
+                self._connection.close()
+                raise Lost("the peer aborted the association")
+            else:
+                raise self._broken("a PDU that does not belong here")
+        return self._fragments.popleft()
+
+    def _take_apart(self, content: memoryview) -> None:
+        if not content:
+            raise self._broken("a P-DATA PDU without content")
+        while content:
+            length = int.from_bytes(content[:4], "big")
+            if len(content) < _PDV_HEADER or not 2 <= length <= len(content) - 4:
+                raise self._broken("a presentation data value of an impossible length")
+            context = self._contexts.get(content[4])
+            if context is None:
+                raise self._broken("data for a presentation context that was not accepted")
+            self._fragments.append((context, content[5], content[_PDV_HEADER : 4 + length]))
+            content = content[4 + length :]
+
+    def _broken(self, what: str) -> Lost:
+        self._connection.abort()
+        return Lost(f"the peer sent {what}")
+
+    def release(self) -> None:
+        """End the association in order; never raises, whatever the peer does (PS3.8 7.2)."""
+        self._connection.timeout = min(self._connection.timeout, _FAREWELL_SECONDS)
+        try:
+            self._connection.send(pdu(PduType.A_RELEASE_RQ, b"\0\0\0\0"))
+            while self._connection.receive()[0] == PduType.P_DATA_TF:  # sent before the peer read our farewell
+                continue
+        except Lost:
+            return
+        self._connection.close()
+
+    def abort(self) -> None:
+        """End the association at once."""
+        self._connection.abort()
+
+    def hang_up(self) -> None:
+        """Break the connection off, from any thread."""
+        self._connection.hang_up()

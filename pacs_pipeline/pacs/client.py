@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
 
 from pydicom.dataset import Dataset
 from pynetdicom import build_context
-from pynetdicom.association import Association
 
-from pacs_pipeline.errors import Permanent, PipelineError
+from pacs_pipeline.errors import Permanent
 from pacs_pipeline.pacs import answers
-from pacs_pipeline.pacs.association import Watch, connect, disconnect, hang_up, watched
+from pacs_pipeline.pacs.association import AcceptedContext, Association, Message
+from pacs_pipeline.pacs.command import CommandField
+from pacs_pipeline.pacs.connection import Lost
 from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.identifier import identifier_of
+from pacs_pipeline.pacs.negotiation import connect
 from pacs_pipeline.pacs.status import PENDING, SUCCESS, failure, lost
 from pacs_pipeline.records import InstanceRef, SeriesRef, StudyRef
 from pacs_pipeline.settings import SiteSettings
@@ -39,7 +41,6 @@ class PacsClient:
     def __init__(self, site: SiteSettings | Endpoint) -> None:
         self._endpoint = site if isinstance(site, Endpoint) else Endpoint.of(site)
         self._association: Association | None = None
-        self._message_id = 0
 
     def __enter__(self) -> PacsClient:
         return self
@@ -53,14 +54,12 @@ class PacsClient:
         """Release the association; the next query opens a new one."""
         association, self._association = self._association, None
         if association is not None:
-            disconnect(association)
+            association.release()
 
     def echo(self) -> None:
         """C-ECHO: returns when the PACS answers, raises when it does not."""
-        association = self._connected(VERIFICATION)
-        with watched(association, self._endpoint.timeout, Watch()):
-            status = association.send_c_echo(self._next_message_id())
-        self._judge("C-ECHO", status)
+        for _ in self._ask("C-ECHO", VERIFICATION, CommandField.C_ECHO_RQ):
+            pass
 
     def find_studies(self, study_date: dt.date) -> tuple[StudyRef, ...]:
         """Every study of a date, with its series.
@@ -116,21 +115,18 @@ class PacsClient:
     def _find(self, level: str, keys: Mapping[str, str]) -> list[Dataset]:
         """One C-FIND to its end. A partial answer is never returned."""
         what = f"a C-FIND at {level} level"
-        association = self._connected(STUDY_ROOT_FIND)
         query = identifier_of(level, keys)
         found: list[Dataset] = []
         undecodable = False
-        final = Dataset()
-        with watched(association, self._endpoint.timeout, Watch()):
-            for status, identifier in association.send_c_find(query, STUDY_ROOT_FIND, self._next_message_id()):
-                if status.get("Status") not in PENDING:
-                    final = status
-                    break
-                if identifier is None:
-                    undecodable = True
-                else:
-                    found.append(identifier)
-        self._judge(what, final)
+        for response in self._ask(what, STUDY_ROOT_FIND, CommandField.C_FIND_RQ, query):
+            try:
+                identifier = response.data_set()
+            except ValueError:
+                identifier = None
+            if identifier is None:
+                undecodable = True
+            else:
+                found.append(identifier)
         if undecodable:
             raise Permanent(
                 f"{self._endpoint.where} answered {what} with something that cannot be decoded",
@@ -138,37 +134,31 @@ class PacsClient:
             )
         return found
 
-    def _judge(self, what: str, status: Dataset) -> None:
-        """Return on Success and raise on anything else; an empty status is a lost association."""
-        problem: PipelineError
-        if "Status" not in status:
-            problem = lost(self._endpoint, what)
-        elif status.Status == SUCCESS:
-            return
-        else:
-            problem = failure(self._endpoint, what, status.Status)
-        self._drop()
-        raise problem
+    def _ask(
+        self, what: str, service: str, request: CommandField, identifier: Dataset | None = None
+    ) -> Iterator[Message]:
+        """The pending responses of a request that ends with Success; raises when it ends otherwise."""
+        association, context = self._connected(service)
+        try:
+            for response in association.ask(context, request, identifier):
+                if response.status in PENDING:
+                    yield response
+                elif response.status != SUCCESS:
+                    raise failure(self._endpoint, what, response.status)
+        except Lost as problem:
+            raise lost(self._endpoint, what) from problem
 
-    def _connected(self, service: str) -> Association:
+    def _connected(self, service: str) -> tuple[Association, AcceptedContext]:
         association = self._association
-        if association is None or not association.is_established:
+        if association is None or not association.is_usable:
+            self.close()
             contexts = [build_context(uid, _TRANSFER_SYNTAXES) for uid in (VERIFICATION, STUDY_ROOT_FIND)]
             association = self._association = connect(self._endpoint, contexts)
-        if not any(context.abstract_syntax == service for context in association.accepted_contexts):
+        context = association.context_for(service)
+        if context is None:
             name = "C-ECHO" if service == VERIFICATION else "C-FIND in the Study Root model"
             raise Permanent(
                 f"{self._endpoint.where} does not offer {name}",
                 fix=f"ask the PACS team to allow it for AE title {self._endpoint.calling_ae_title}",
             )
-        return association
-
-    def _drop(self) -> None:
-        """Let go of an association that is lost or in an unknown state."""
-        association, self._association = self._association, None
-        if association is not None:
-            hang_up(association)
-
-    def _next_message_id(self) -> int:
-        self._message_id = self._message_id % 65535 + 1
-        return self._message_id
+        return association, context

@@ -29,7 +29,7 @@ _INFLATED_HEAD = 1 << 20  # identity elements of a deflated data set lie well wi
 _INFLATE_CHUNK = 1 << 16
 
 
-def read_identity(data: bytes | memoryview, transfer_syntax: str) -> InstanceRef:
+def read_identity(data: bytes | bytearray | memoryview, transfer_syntax: str) -> InstanceRef:
     """Walk the whole data set and return the UIDs found in it; a missing UID is an empty string.
 
     Raises Quarantine with TRUNCATED when an element, a sequence or the deflated stream ends after the data
@@ -41,7 +41,7 @@ def read_identity(data: bytes | memoryview, transfer_syntax: str) -> InstanceRef
     return _identity(data, transfer_syntax, whole=True)
 
 
-def _identity(data: bytes | memoryview, transfer_syntax: str, *, whole: bool) -> InstanceRef:
+def _identity(data: bytes | bytearray | memoryview, transfer_syntax: str, *, whole: bool) -> InstanceRef:
     found = dict.fromkeys(_IDENTITY, "")
     seen = False
     try:
@@ -64,13 +64,13 @@ def _identity(data: bytes | memoryview, transfer_syntax: str, *, whole: bool) ->
     )
 
 
-def _inflated_head(data: bytes | memoryview) -> bytes:
+def _inflated_head(data: bytes | bytearray | memoryview) -> bytes:
     """The first part of a deflated data set, after the stream was followed to its end (PS3.5 A.5)."""
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     head = bytearray()
     try:
         for start in range(0, len(data), _INFLATE_CHUNK):
-            pending: bytes | memoryview = data[start : start + _INFLATE_CHUNK]
+            pending: bytes | bytearray | memoryview = data[start : start + _INFLATE_CHUNK]
             while pending and not inflate.eof:
                 chunk = inflate.decompress(pending, _INFLATE_CHUNK)
                 pending = inflate.unconsumed_tail
@@ -89,7 +89,7 @@ def _inflated_head(data: bytes | memoryview) -> bytes:
 class _Walker:
     """Reads element headers one after the other; nesting is a list, never the call stack."""
 
-    def __init__(self, data: bytes | memoryview, transfer_syntax: str) -> None:
+    def __init__(self, data: bytes | bytearray | memoryview, transfer_syntax: str) -> None:
         order = ">" if transfer_syntax == EXPLICIT_VR_BIG_ENDIAN else "<"
         self._implicit = transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
         self._data = data

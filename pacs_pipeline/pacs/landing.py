@@ -41,7 +41,7 @@ class Delivery:
     SOPClassUID: str
     SOPInstanceUID: str
     TransferSyntaxUID: str
-    data: bytes | memoryview
+    data: bytes | bytearray | memoryview
     solicited: bool  # it names our request as its cause, or came over our own association
 
 

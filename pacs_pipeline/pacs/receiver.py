@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import errno
+import logging
+import socket
+import socketserver
 import threading
 import time
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import cast
 
-from pynetdicom import AE, build_context, evt
-from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.pdu_primitives import A_ASSOCIATE, SOPClassCommonExtendedNegotiation
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom import build_context
+from pynetdicom.presentation import PresentationContext
 
 from pacs_pipeline.errors import Permanent, PipelineError, Transient
-from pacs_pipeline.pacs.association import MAXIMUM_PDU_SIZE, Watch, hang_up, tune
+from pacs_pipeline.pacs.association import Association, Message
+from pacs_pipeline.pacs.command import CommandField, number, text
+from pacs_pipeline.pacs.connection import Connection, Lost
 from pacs_pipeline.pacs.contexts import COMPRESSED, TRANSFER_SYNTAXES, UNCOMPRESSED, is_storage
-from pacs_pipeline.pacs.landing import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
-    NOT_AUTHORISED,
-    Delivery,
-    Landing,
-)
+from pacs_pipeline.pacs.landing import NOT_AUTHORISED, Delivery, Landing
+from pacs_pipeline.pacs.negotiation import LOCAL_LIMIT_EXCEEDED, accept
+
+log = logging.getLogger(__name__)
 
 _VERIFICATION = "1.2.840.10008.1.1"
-_STORAGE_SERVICE = "1.2.840.10008.4.2"  # the Service Class UID, PS3.4 B
+_SUCCESS = 0x0000
 _QUIET_SECONDS = 0.5
+_INTRODUCTION_SECONDS = 10.0  # a connection that does not ask for an association by then is closed
+_STRANGERS = 64  # connections without an association that are borne at a time
 
 
 class StorageReceiver:
@@ -47,37 +49,22 @@ class StorageReceiver:
     ) -> None:
         self.ae_title = ae_title
         self.port = port
-        self.watch = Watch()
         self._bind = bind
         self._timeout = timeout
+        self._maximum_associations = maximum_associations
         self._lock = threading.Lock()
         self._landing: Landing | None = None
         self._cause: tuple[str, int] = ("", 0)
         self._compressed_first = False
         self._handling = 0
-        self._server: ThreadedAssociationServer | None = None
-        self._ae = AE(ae_title=ae_title)
-        self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        self._ae.maximum_pdu_size = MAXIMUM_PDU_SIZE
-        self._ae.maximum_associations = maximum_associations
-        self._ae.require_called_aet = True
-        self._ae.acse_timeout = self._ae.dimse_timeout = self._ae.network_timeout = timeout
-        self._ae.add_supported_context(_VERIFICATION)
+        self._last_heard = time.monotonic()
+        self._connections: set[Connection] = set()
+        self._associations: set[Association] = set()
+        self._server: _Server | None = None
 
     def __enter__(self) -> StorageReceiver:
         try:
-            self._server = self._ae.start_server(
-                (self._bind, self.port),
-                block=False,
-                evt_handlers=[
-                    (evt.EVT_CONN_OPEN, lambda event: tune(event, self._timeout)),
-                    (evt.EVT_REQUESTED, self._accept_as_proposed),
-                    (evt.EVT_SOP_COMMON, _serve_as_storage),
-                    (evt.EVT_DATA_RECV, lambda _: self.watch.touch()),
-                    (evt.EVT_C_STORE, self._store),
-                ],
-            )
+            self._server = _Server(self._bind, self.port, self._serve)
         except OSError as error:
             raise self._cannot_listen(error) from error
         return self
@@ -87,9 +74,17 @@ class StorageReceiver:
     ) -> None:
         server, self._server = self._server, None
         if server is not None:
-            for association in server.active_associations:
-                hang_up(association)
-            server.shutdown()
+            server.stop_listening()
+            with self._lock:
+                connections = tuple(self._connections)
+            for connection in connections:
+                connection.hang_up()
+            server.server_close()  # and wait for what is being written
+
+    @property
+    def silence(self) -> float:
+        """Seconds since a sender was heard, or a request began."""
+        return time.monotonic() - self._last_heard
 
     def expect(self, landing: Landing, cause: tuple[str, int], *, compressed_first: bool) -> None:
         """Take what the C-MOVE of this AE title and Message ID brings, until ``refuse_all``.
@@ -100,7 +95,7 @@ class StorageReceiver:
         with self._lock:
             self._landing, self._cause = landing, cause
             self._compressed_first = compressed_first
-        self.watch.touch()
+        self._heard()
 
     def refuse_all(self) -> None:
         """Take nothing any more."""
@@ -120,34 +115,76 @@ class StorageReceiver:
             if not handling:
                 if failed and not outstanding:
                     return
-                if self.watch.silence >= (self._patience() if outstanding else _QUIET_SECONDS):
+                if self.silence >= (self._patience() if outstanding else _QUIET_SECONDS):
                     return
-            elif self.watch.silence >= self._timeout:
+            elif self.silence >= self._timeout:
                 return
             time.sleep(0.01)
 
     def _patience(self) -> float:
-        connected = self._server is not None and bool(self._server.active_associations)
-        return min(self._timeout, 10.0 if connected else 4 * _QUIET_SECONDS)
+        return min(self._timeout, 10.0 if self._associations else 4 * _QUIET_SECONDS)
 
-    def _accept_as_proposed(self, event: evt.Event) -> None:
-        """Support, for this association, every storage class that is proposed, private and unlisted ones too."""
+    def _heard(self) -> None:
+        self._last_heard = time.monotonic()
+
+    def _serve(self, raw: socket.socket) -> None:
+        """One connection, from its first byte to its last, in a thread of its own."""
+        connection = Connection(raw, min(self._timeout, _INTRODUCTION_SECONDS))
+        with self._lock:
+            if len(self._connections) - len(self._associations) >= _STRANGERS:
+                return
+            self._connections.add(connection)
+        association = None
+        try:
+            association = accept(
+                connection, ae_title=self.ae_title, supported=self._as_proposed, refusal=self._full_house
+            )
+            if association is None:
+                return
+            with self._lock:
+                self._associations.add(association)
+            connection.timeout, connection.heard = self._timeout, self._heard
+            while (message := association.receive()) is not None:
+                self._answer(association, message)
+        except Lost as lost:
+            log.debug("an association to the receiver %s ended: %s", self.ae_title, lost)
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+                if association is not None:
+                    self._associations.discard(association)
+
+    def _answer(self, association: Association, message: Message) -> None:
+        request = message.command["CommandField"]
+        if request == CommandField.C_STORE_RQ:
+            association.answer(message, self._store(message))
+        elif request == CommandField.C_ECHO_RQ:
+            association.answer(message, _SUCCESS)
+        else:
+            association.abort()
+            raise Lost("the peer asked for a service that this receiver has not")
+
+    def _full_house(self) -> tuple[int, int, int] | None:
+        with self._lock:
+            return LOCAL_LIMIT_EXCEEDED if len(self._associations) >= self._maximum_associations else None
+
+    def _as_proposed(self, proposed: Sequence[PresentationContext]) -> list[PresentationContext]:
+        """Support every storage class that is proposed, private and unlisted ones too."""
         order = (*COMPRESSED, *UNCOMPRESSED) if self._compressed_first else TRANSFER_SYNTAXES
-        proposed = cast(A_ASSOCIATE, event.assoc.requestor.primitive).presentation_context_definition_list
         classes = {str(context.abstract_syntax) for context in proposed}
         contexts = [build_context(sop_class, list(order)) for sop_class in classes if is_storage(sop_class)]
-        event.assoc.acceptor.supported_contexts = [build_context(_VERIFICATION), *contexts]
+        return [build_context(_VERIFICATION), *contexts]
 
-    def _store(self, event: evt.Event) -> int:
+    def _store(self, message: Message) -> int:
         with self._lock:
             landing, cause = self._landing, self._cause
             if landing is None:
                 return NOT_AUTHORISED
             self._handling += 1
         try:
-            return landing.receive(delivery(event, solicited=_cause_of(event) == cause))
+            return landing.receive(delivery(message, solicited=_cause_of(message) == cause))
         finally:
-            self.watch.touch()
+            self._heard()
             with self._lock:
                 self._handling -= 1
 
@@ -164,33 +201,45 @@ class StorageReceiver:
         )
 
 
-def delivery(event: evt.Event, *, solicited: bool) -> Delivery:
-    """A C-STORE event of pynetdicom as a delivery; the data set stays encoded."""
-    request = cast(C_STORE, event.request)
-    data_set = request.DataSet
+class _Server(socketserver.ThreadingTCPServer):
+    """A listening socket; every connection gets a thread."""
+
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, bind: str, port: int, serve: Callable[[socket.socket], None]) -> None:
+        self._serve = serve
+        super().__init__((bind, port), socketserver.BaseRequestHandler)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="pacs-receiver", daemon=True)
+        self._thread.start()
+
+    def finish_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]  # noqa: ARG002
+        self._serve(request)
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+        log.error("a connection to the receiver failed", exc_info=True)  # noqa: LOG014 - socketserver handles one
+
+    def stop_listening(self) -> None:
+        """Take no more connections."""
+        self.shutdown()
+        self._thread.join()
+        self.socket.close()
+
+
+def delivery(message: Message, *, solicited: bool) -> Delivery:
+    """A C-STORE request as a delivery; the data set stays encoded."""
     return Delivery(
-        SOPClassUID=str(request.AffectedSOPClassUID or ""),
-        SOPInstanceUID=str(request.AffectedSOPInstanceUID or ""),
-        TransferSyntaxUID=str(event.context.transfer_syntax),
-        data=data_set.getvalue() if data_set is not None else b"",
+        SOPClassUID=text(message.command, "AffectedSOPClassUID"),
+        SOPInstanceUID=text(message.command, "AffectedSOPInstanceUID"),
+        TransferSyntaxUID=str(message.context.transfer_syntax),
+        data=message.data,
         solicited=solicited,
     )
 
 
-def _cause_of(event: evt.Event) -> tuple[str, int]:
+def _cause_of(message: Message) -> tuple[str, int]:
     """The C-MOVE that a C-STORE says it belongs to (PS3.7 9.1.1.1)."""
-    request = cast(C_STORE, event.request)
-    title = request.MoveOriginatorApplicationEntityTitle
-    return (str(title).strip() if title else "", request.MoveOriginatorMessageID or 0)
-
-
-def _serve_as_storage(event: evt.Event) -> dict[str, SOPClassCommonExtendedNegotiation]:
-    """Route classes that pynetdicom does not list to its Storage service."""
-    routes: dict[str, SOPClassCommonExtendedNegotiation] = {}
-    for context in event.assoc.acceptor.supported_contexts:
-        if context.abstract_syntax is not None and context.abstract_syntax != _VERIFICATION:
-            item = SOPClassCommonExtendedNegotiation()
-            item.sop_class_uid = context.abstract_syntax
-            item.service_class_uid = _STORAGE_SERVICE
-            routes[context.abstract_syntax] = item
-    return routes
+    return (
+        text(message.command, "MoveOriginatorApplicationEntityTitle"),
+        number(message.command, "MoveOriginatorMessageID") or 0,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,21 +11,25 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from pydicom.dataset import Dataset
-from pynetdicom import build_context, evt
-from pynetdicom.association import Association
+from pynetdicom import build_context
 
 from pacs_pipeline.errors import Permanent, Transient
 from pacs_pipeline.pacs import status as dimse
 from pacs_pipeline.pacs.answers import text
-from pacs_pipeline.pacs.association import Watch, connect, disconnect, hang_up, watched
+from pacs_pipeline.pacs.association import AcceptedContext, Association, Message
+from pacs_pipeline.pacs.command import CommandField, number
+from pacs_pipeline.pacs.connection import Lost
 from pacs_pipeline.pacs.contexts import Proposal, proposals
 from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.identifier import identifier_of
-from pacs_pipeline.pacs.landing import NOT_AUTHORISED, Landing
+from pacs_pipeline.pacs.landing import Landing
+from pacs_pipeline.pacs.negotiation import connect
 from pacs_pipeline.pacs.receiver import StorageReceiver, delivery
 from pacs_pipeline.pacs.uids import is_uid
 from pacs_pipeline.records import InstanceRef, RetrievalFailure, RetrievalReport, SeriesRef
 from pacs_pipeline.settings import SiteSettings
+
+log = logging.getLogger(__name__)
 
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
@@ -63,7 +68,6 @@ class Retriever(ABC):
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._association: Association | None = None
-        self._message_id = 0
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +81,7 @@ class Retriever(ABC):
         """Release the association; the next request opens a new one."""
         association, self._association = self._association, None
         if association is not None:
-            disconnect(association)
+            association.release()
 
     def retrieve(
         self, series: SeriesRef, expected: Sequence[InstanceRef], missing: Collection[str], into: Path
@@ -103,24 +107,16 @@ class Retriever(ABC):
     def _routes(self, modality: str, sop_classes: Collection[str]) -> Iterable[Route]:
         """The ways to take, one after the other, to get instances of these classes; empty: class not told."""
 
-    def _drop(self) -> None:
-        """Let go of an association that is lost: pynetdicom may take a while to say so."""
-        association, self._association = self._association, None
-        if association is not None:
-            hang_up(association)
-
-    def _next_message_id(self) -> int:
-        self._message_id = self._message_id % 65535 + 1
-        return self._message_id
-
-    def _require(self, association: Association, service: str, name: str, other: str) -> None:
-        if not any(context.abstract_syntax == service for context in association.accepted_contexts):
+    def _context(self, association: Association, service: str, name: str, other: str) -> AcceptedContext:
+        context = association.context_for(service)
+        if context is None:
             self.close()
             raise Permanent(
                 f"{self._endpoint.where} does not offer {name}",
                 fix=f"ask the PACS team to allow it for AE title {self._endpoint.calling_ae_title}, "
                 f"or set the site's protocol to {other}",
             )
+        return context
 
 
 class CGetRetriever(Retriever):
@@ -129,7 +125,6 @@ class CGetRetriever(Retriever):
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
         self._proposal: Proposal | None = None
-        self._landing: Landing | None = None
 
     def _routes(self, modality: str, sop_classes: Collection[str]) -> Iterable[Route]:
         return (_GetRoute(self, proposal) for proposal in proposals(sop_classes, modality))
@@ -137,35 +132,22 @@ class CGetRetriever(Retriever):
     def request(self, proposal: Proposal, landing: Landing, uids: Sequence[str]) -> Outcome:
         """One C-GET over an association with these storage contexts."""
         association = self._connected(proposal)
-        self._landing = landing
-        try:
-            with watched(association, self._endpoint.timeout, Watch()):
-                query = _identifier(landing.series, uids)
-                outcome = _outcome(association.send_c_get(query, STUDY_ROOT_GET, msg_id=self._next_message_id()))
-            if outcome.status is None:
-                self._drop()
-            return outcome
-        finally:
-            self._landing = None
+        context = self._context(association, STUDY_ROOT_GET, "C-GET in the Study Root model", "c-move")
+
+        def store(message: Message) -> int:
+            return landing.receive(delivery(message, solicited=True))
+
+        return _outcome(association.ask(context, CommandField.C_GET_RQ, _identifier(landing.series, uids), serve=store))
 
     def _connected(self, proposal: Proposal) -> Association:
         association, current = self._association, self._proposal
-        if association is not None and association.is_established and current is not None and current.covers(proposal):
+        if association is not None and association.is_usable and current is not None and current.covers(proposal):
             return association
         self.close()
-        association = connect(
-            self._endpoint,
-            [build_context(STUDY_ROOT_GET, _TRANSFER_SYNTAXES), *proposal.contexts],
-            roles=proposal.roles,
-            handlers=[(evt.EVT_C_STORE, self._store)],
-        )
-        self._association, self._proposal = association, proposal
-        self._require(association, STUDY_ROOT_GET, "C-GET in the Study Root model", "c-move")
-        return association
-
-    def _store(self, event: evt.Event) -> int:
-        landing = self._landing
-        return NOT_AUTHORISED if landing is None else landing.receive(delivery(event, solicited=True))
+        contexts = [build_context(STUDY_ROOT_GET, _TRANSFER_SYNTAXES), *proposal.contexts]
+        self._association = connect(self._endpoint, contexts, roles=proposal.roles)
+        self._proposal = proposal
+        return self._association
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,34 +191,37 @@ class CMoveRetriever(Retriever):
         return (_MoveRoute(self, alternative=False), _MoveRoute(self, alternative=True))
 
     def request(self, landing: Landing, uids: Sequence[str], *, compressed_first: bool) -> Outcome:
-        """One C-MOVE to the receiver."""
+        """One C-MOVE to the receiver. The PACS is not silent as long as instances arrive there."""
         association = self._connected()
-        message_id = self._next_message_id()
+        context = self._context(association, STUDY_ROOT_MOVE, "C-MOVE in the Study Root model", "c-get")
+        receiver, timeout = self._receiver, self._endpoint.timeout
+        message_id = association.next_message_id()
         before = landing.deliveries
-        cause = (self._endpoint.calling_ae_title, message_id)
-        self._receiver.expect(landing, cause, compressed_first=compressed_first)
+        receiver.expect(landing, (self._endpoint.calling_ae_title, message_id), compressed_first=compressed_first)
         try:
-            with watched(association, self._endpoint.timeout, self._receiver.watch):
-                query = _identifier(landing.series, uids)
-                outcome = _outcome(
-                    association.send_c_move(query, self._receiver.ae_title, STUDY_ROOT_MOVE, msg_id=message_id)
+            outcome = _outcome(
+                association.ask(
+                    context,
+                    CommandField.C_MOVE_RQ,
+                    _identifier(landing.series, uids),
+                    patience=lambda: timeout - receiver.silence,
+                    MessageID=message_id,
+                    MoveDestination=receiver.ae_title,
                 )
-            if outcome.status is None:
-                self._drop()
-            else:
+            )
+            if outcome.status is not None:
                 announced = None if outcome.completed is None else before + outcome.completed
-                failed = outcome.status != dimse.SUCCESS
-                self._receiver.settle(landing, announced, failed=failed)
+                receiver.settle(landing, announced, failed=outcome.status != dimse.SUCCESS)
             return outcome
         finally:
-            self._receiver.refuse_all()
+            receiver.refuse_all()
 
     def _connected(self) -> Association:
         association = self._association
-        if association is None or not association.is_established:
+        if association is None or not association.is_usable:
+            self.close()
             association = connect(self._endpoint, [build_context(STUDY_ROOT_MOVE, _TRANSFER_SYNTAXES)])
             self._association = association
-            self._require(association, STUDY_ROOT_MOVE, "C-MOVE in the Study Root model", "c-get")
         return association
 
 
@@ -364,25 +349,33 @@ def _identifier(series: SeriesRef, uids: Sequence[str]) -> Dataset:
     return identifier_of("IMAGE" if uids else "SERIES", keys)
 
 
-def _outcome(responses: Iterator[tuple[Dataset, Dataset | None]]) -> Outcome:
+def _outcome(responses: Iterator[Message]) -> Outcome:
     """Follow the responses of one C-GET or C-MOVE to the final one (PS3.4 C.4.2.1.5, C.4.3.1.4)."""
     answered = False
-    for status, identifier in responses:
-        code = status.get("Status")
-        if code is None:
-            break
-        answered = True
-        if code in dimse.PENDING:
-            continue
-        listed = text(identifier, "FailedSOPInstanceUIDList").split("\\") if identifier is not None else []
-        counts = (status.get("NumberOfCompletedSuboperations"), status.get("NumberOfWarningSuboperations"))
-        return Outcome(
-            status=code,
-            failed=frozenset(uid for uid in (part.strip(" \0") for part in listed) if is_uid(uid)),
-            completed=None if counts[0] is None else counts[0] + (counts[1] or 0),
-            answered=True,
-        )
+    try:
+        for response in responses:
+            answered = True
+            if response.status not in dimse.PENDING:
+                return _final(response)
+    except Lost as lost:
+        log.debug("a retrieval was lost: %s", lost)
     return Outcome(status=None, answered=answered)
+
+
+def _final(response: Message) -> Outcome:
+    try:
+        identifier = response.data_set()
+    except ValueError:  # what it lists is asked for again
+        identifier = None
+    listed = text(identifier, "FailedSOPInstanceUIDList").split("\\") if identifier is not None else []
+    completed = number(response.command, "NumberOfCompletedSuboperations")
+    warned = number(response.command, "NumberOfWarningSuboperations") or 0
+    return Outcome(
+        status=response.status,
+        failed=frozenset(uid for uid in (part.strip(" \0") for part in listed) if is_uid(uid)),
+        completed=None if completed is None else completed + warned,
+        answered=True,
+    )
 
 
 def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

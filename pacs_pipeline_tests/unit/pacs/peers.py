@@ -6,6 +6,7 @@ import contextlib
 import io
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from socketserver import BaseServer
@@ -18,7 +19,6 @@ from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE
 from pynetdicom.dsutils import decode, encode
 from pynetdicom.transport import ThreadedAssociationServer
 
-from pacs_pipeline.pacs.association import hang_up, tune
 from pacs_pipeline.pacs.client import STUDY_ROOT_FIND
 from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.retrieve import STUDY_ROOT_GET, STUDY_ROOT_MOVE
@@ -28,6 +28,21 @@ SITE = "north"
 PACS_TITLE = "PACS"
 OUR_TITLE = "PIPELINE"
 RECEIVER_TITLE = "RECEIVER"
+
+
+def tune(event: evt.Event) -> None:
+    """Small messages leave at once, and a socket is closed that pynetdicom forgets when the other side has reset it."""
+    wrapped = event.assoc.dul.socket
+    wrapped.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    weakref.finalize(wrapped, wrapped.socket.close)
+
+
+def hang_up(association: Association) -> None:
+    """Break an association off without a word."""
+    wrapped = association.dul.socket
+    if wrapped is not None and wrapped.socket is not None:
+        with contextlib.suppress(OSError):  # the other side was faster
+            wrapped.socket.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass
@@ -144,7 +159,7 @@ def scripted(
         ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES, scu_role=True, scp_role=True)
     server = ae.make_server(
         ("127.0.0.1", 0),
-        evt_handlers=[(evt.EVT_ESTABLISHED, established), (evt.EVT_CONN_OPEN, lambda event: tune(event, 5))],
+        evt_handlers=[(evt.EVT_ESTABLISHED, established), (evt.EVT_CONN_OPEN, tune)],
         server_class=ThreadedAssociationServer,
     )
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -177,7 +192,7 @@ def sending(talk: Talk, port: int, *samples: Sample, called: str = RECEIVER_TITL
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 5
     pairs = sorted({(sample.sop_class, sample.syntax) for sample in samples})
     contexts = [build_context(sop_class, syntax) for sop_class, syntax in pairs]
-    handlers = [(evt.EVT_CONN_OPEN, lambda event: tune(event, 5))]
+    handlers = [(evt.EVT_CONN_OPEN, tune)]
     association = ae.associate("127.0.0.1", port, contexts=contexts, ae_title=called, evt_handlers=handlers)
     assert association.is_established
     try:

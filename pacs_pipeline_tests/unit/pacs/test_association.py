@@ -93,7 +93,4 @@ def test_small_messages_are_sent_at_once() -> None:
     with scripted() as endpoint, PacsClient(endpoint) as client:
         client.echo()
         assert client._association is not None
-        wrapped = client._association.dul.socket
-        assert wrapped is not None
-        assert wrapped.socket is not None
-        assert wrapped.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert client._association._connection._raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -1,4 +1,3 @@
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -200,12 +199,3 @@ def test_the_port_is_free_again_afterwards(receiver: StorageReceiver) -> None:
     for _ in range(2):
         with receiver:
             pass
-
-
-@pytest.fixture
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert isinstance(port, int)
-    return port

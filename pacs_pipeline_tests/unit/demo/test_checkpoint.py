@@ -3,20 +3,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import cast
 
 import pytest
-from pydicom.dataset import Dataset
-from pynetdicom import build_context
 from pynetdicom.association import Association
 
-from pacs_pipeline.pacs import PacsClient
-from pacs_pipeline.pacs import association as associations
-from pacs_pipeline.pacs.association import connect, disconnect
-from pacs_pipeline.pacs.checkpoint import Checkpoint
-from pacs_pipeline.pacs.client import STUDY_ROOT_FIND
-from pacs_pipeline.records import SeriesRef
-from pacs_pipeline_tests.unit.pacs.peers import finds, scripted
+from pacs_pipeline.demo import pacs as embedded
+from pacs_pipeline.demo.checkpoint import Checkpoint
+from pacs_pipeline.demo.population import WrittenInstance
+from pacs_pipeline.pacs import CMoveRetriever, Endpoint, StorageReceiver
+from pacs_pipeline.records import InstanceRef, SeriesRef
 
 
 class Reactor(threading.Thread):
@@ -76,18 +73,8 @@ def test_the_reactor_itself_may_clear() -> None:
     assert done.wait(5)
 
 
-def test_an_association_we_open_has_it() -> None:
-    contexts = [build_context(STUDY_ROOT_FIND)]
-    with scripted(find=finds()) as endpoint:
-        association = connect(endpoint, contexts)
-        try:
-            assert isinstance(association._reactor_checkpoint, Checkpoint)
-        finally:
-            disconnect(association)
-
-
 class LateCheckpoint(Checkpoint):
-    """Goes on late after it was let go, as on a busy machine: with pynetdicom's own event a quarter is cut short."""
+    """Goes on late after it was let go, as on a busy machine: pynetdicom's own event then loses responses."""
 
     def wait(self, timeout: float | None = None) -> bool:
         going_on = super().wait(timeout)
@@ -95,20 +82,23 @@ class LateCheckpoint(Checkpoint):
         return going_on
 
 
-def test_no_match_of_a_query_is_lost_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_c_move_loses_no_response_on_a_busy_machine(
+    population: tuple[Path, list[WrittenInstance]], tmp_path: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def pause(association: Association) -> None:
         association._reactor_checkpoint = LateCheckpoint(association)
 
-    monkeypatch.setattr(associations, "pause_reliably", pause)
-    series = SeriesRef("1.2.3", "1.2.3.1", "CT", 40)
-    with scripted(find=finds(*(_match(n) for n in range(40)))) as endpoint, PacsClient(endpoint) as client:
-        for _ in range(25):
-            assert len(client.find_instances(series)) == 40
-            time.sleep(0.003)
-
-
-def _match(number: int) -> Dataset:
-    ds = Dataset()
-    ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.3", "1.2.3.1"
-    ds.SOPInstanceUID, ds.SOPClassUID = f"1.2.3.1.{number}", "1.2.840.10008.5.1.4.1.1.2"
-    return ds
+    monkeypatch.setattr(embedded, "pause_reliably", pause)
+    folder, written = population
+    series = SeriesRef(written[0].StudyInstanceUID, written[0].SeriesInstanceUID, written[0].Modality, 0)
+    wanted = {w.SOPInstanceUID for w in written if w.SeriesInstanceUID == series.SeriesInstanceUID}
+    expected = [InstanceRef(series.StudyInstanceUID, series.SeriesInstanceUID, uid, "") for uid in wanted]
+    destinations = {"DEST": ("127.0.0.1", unused_port)}
+    with embedded.EmbeddedPacs(folder / written[0].site, "PACS", destinations=destinations) as pacs:
+        endpoint = Endpoint("north", "127.0.0.1", pacs.port, "PACS", "PIPELINE", 5)
+        receiver = StorageReceiver("DEST", unused_port, bind="127.0.0.1", timeout=5)
+        with CMoveRetriever(endpoint, receiver) as retriever:
+            for turn in range(10):
+                report = retriever.retrieve(series, expected, wanted, tmp_path / str(turn))
+                assert {landed.SOPInstanceUID for landed in report.landed} == wanted
+                assert report.failures == ()

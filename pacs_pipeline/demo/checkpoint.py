@@ -1,4 +1,4 @@
-"""Keeps the reactor thread of an association we opened from taking the answers to our own requests.
+"""Keeps the reactor thread of an association the embedded PACS opens from taking the answers to its own requests.
 
 pynetdicom 3.0 pauses that thread before a request, but looks for a sign that it has stopped which the thread
 also shows just before it goes on. On a busy machine it then takes the first response off the queue and drops it:
