@@ -23,6 +23,7 @@ from pacs_pipeline.pacs.status import PENDING
 
 _LONGEST_COMMAND = 1 << 16
 _FAREWELL_SECONDS = 5.0
+_LOW = 2  # the priority of every request: the clinic comes first (PS3.7 9.1.2.1)
 _PDV_HEADER = 6  # length, context ID, message control header (PS3.8 9.3.5.1, E.2)
 _COMMAND, _LAST = 0b01, 0b10
 
@@ -46,8 +47,8 @@ class Message:
 
     @property
     def status(self) -> int:
-        """The Status of a response."""
-        return number(self.command, "Status") or 0
+        """The Status of a response, which ``ask`` has seen to be there."""
+        return int(self.command["Status"])
 
     def data_set(self) -> Dataset | None:
         """The identifier of a response, None when there is none; its values are not looked at.
@@ -110,13 +111,15 @@ class Association:
             "AffectedSOPClassUID": context.abstract_syntax,
             "CommandField": request,
             "MessageID": message_id,
-            **({} if request is CommandField.C_ECHO_RQ else {"Priority": 0}),
+            **({} if request is CommandField.C_ECHO_RQ else {"Priority": _LOW}),
             **fields,
         }
-        data = b""
+        data: bytes | None = b""
         if identifier is not None:
             syntax = context.transfer_syntax
-            data = encode_data_set(identifier, syntax.is_implicit_VR, syntax.is_little_endian) or b""
+            data = encode_data_set(identifier, syntax.is_implicit_VR, syntax.is_little_endian)
+            if not data:  # pynetdicom's way to say so; a request without its keys would ask for anything
+                raise ValueError("the identifier of a request cannot be encoded")
         if patience is not None:
             self._connection.patience = patience
         self.send(context, command, data)

@@ -69,9 +69,10 @@ def connect(
         association = _established(endpoint, connection, proposed, roles, bytes(content))
         connection.timeout = endpoint.timeout
         return association
-    connection.abort()
     if kind == PduType.A_ASSOCIATE_RJ and len(content) == 4:
+        connection.close()
         raise _rejected(endpoint, (content[1], content[2], content[3]))
+    connection.abort()
     raise _no_answer(endpoint)
 
 

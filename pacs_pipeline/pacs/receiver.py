@@ -6,6 +6,7 @@ import errno
 import logging
 import socket
 import socketserver
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -61,8 +62,10 @@ class StorageReceiver:
         self._connections: set[Connection] = set()
         self._associations: set[Association] = set()
         self._server: _Server | None = None
+        self._closed = False
 
     def __enter__(self) -> StorageReceiver:
+        self._closed = False
         try:
             self._server = _Server(self._bind, self.port, self._serve)
         except OSError as error:
@@ -76,6 +79,7 @@ class StorageReceiver:
         if server is not None:
             server.stop_listening()
             with self._lock:
+                self._closed = True
                 connections = tuple(self._connections)
             for connection in connections:
                 connection.hang_up()
@@ -131,7 +135,7 @@ class StorageReceiver:
         """One connection, from its first byte to its last, in a thread of its own."""
         connection = Connection(raw, min(self._timeout, _INTRODUCTION_SECONDS))
         with self._lock:
-            if len(self._connections) - len(self._associations) >= _STRANGERS:
+            if self._closed or len(self._connections) - len(self._associations) >= _STRANGERS:
                 return
             self._connections.add(connection)
         association = None
@@ -209,6 +213,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, bind: str, port: int, serve: Callable[[socket.socket], None]) -> None:
         self._serve = serve
+        self.address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET
         super().__init__((bind, port), socketserver.BaseRequestHandler)
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="pacs-receiver", daemon=True)
         self._thread.start()
@@ -217,7 +222,8 @@ class _Server(socketserver.ThreadingTCPServer):
         self._serve(request)
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        log.error("a connection to the receiver failed", exc_info=True)  # noqa: LOG014 - socketserver handles one
+        kind = sys.exc_info()[0]  # socketserver calls this while it handles one; its text may quote the peer
+        log.error("a connection to the receiver failed: %s", kind.__name__ if kind else "unknown")
 
     def stop_listening(self) -> None:
         """Take no more connections."""

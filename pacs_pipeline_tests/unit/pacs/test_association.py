@@ -1,4 +1,5 @@
 import contextlib
+import datetime as dt
 import socket
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ import pytest
 from pacs_pipeline.errors import Permanent, PipelineError, Transient
 from pacs_pipeline.pacs import PacsClient
 from pacs_pipeline.pacs.endpoint import Endpoint
-from pacs_pipeline_tests.unit.pacs.peers import OUR_TITLE, PACS_TITLE, SITE, listening, rejecting, scripted
+from pacs_pipeline_tests.unit.pacs.peers import OUR_TITLE, PACS_TITLE, SITE, Talk, listening, rejecting, scripted
 
 
 @pytest.mark.parametrize(
@@ -94,3 +95,27 @@ def test_small_messages_are_sent_at_once() -> None:
         client.echo()
         assert client._association is not None
         assert client._association._connection._raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_request_asks_for_no_precedence_over_the_clinic() -> None:
+    priorities: list[int] = []
+
+    def script(talk: Talk) -> None:
+        priorities.append(talk.request.Priority)
+        talk.answer(0x0000)
+
+    with scripted(find=script) as endpoint, PacsClient(endpoint) as client:
+        assert client.find_studies(dt.date(2024, 1, 1)) == ()
+    assert priorities == [2]  # LOW, PS3.7 9.1.2.1
+
+
+def hangs_up_after_a_while(talk: Talk) -> None:
+    talk.answer(0x0000)
+    talk.die()
+
+
+def test_an_association_the_pacs_has_ended_in_between_is_opened_again() -> None:
+    with scripted(find=hangs_up_after_a_while) as endpoint, PacsClient(endpoint) as client:
+        for _ in range(3):
+            assert client.find_studies(dt.date(2024, 1, 1)) == ()
+            time.sleep(0.05)
