@@ -109,13 +109,14 @@ def test_a_request_asks_for_no_precedence_over_the_clinic() -> None:
     assert priorities == [2]  # LOW, PS3.7 9.1.2.1
 
 
-def hangs_up_after_a_while(talk: Talk) -> None:
-    talk.answer(0x0000)
-    talk.die()
-
-
 def test_an_association_the_pacs_has_ended_in_between_is_opened_again() -> None:
-    with scripted(find=hangs_up_after_a_while) as endpoint, PacsClient(endpoint) as client:
+    talks: list[Talk] = []
+
+    def script(talk: Talk) -> None:
+        talks.append(talk)
+        talk.answer(0x0000)
+
+    with scripted(find=script) as endpoint, PacsClient(endpoint) as client:
         for _ in range(3):
             assert client.find_studies(dt.date(2024, 1, 1)) == ()
-            time.sleep(0.05)
+            talks[-1].die()  # long after its answer has arrived
