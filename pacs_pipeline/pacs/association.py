@@ -114,12 +114,7 @@ class Association:
             **({} if request is CommandField.C_ECHO_RQ else {"Priority": _LOW}),
             **fields,
         }
-        data: bytes | None = b""
-        if identifier is not None:
-            syntax = context.transfer_syntax
-            data = encode_data_set(identifier, syntax.is_implicit_VR, syntax.is_little_endian)
-            if not data:  # pynetdicom's way to say so; a request without its keys would ask for anything
-                raise ValueError("the identifier of a request cannot be encoded")
+        data = b"" if identifier is None else _encoded(identifier, context.transfer_syntax)
         if patience is not None:
             self._connection.patience = patience
         self.send(context, command, data)
@@ -254,3 +249,10 @@ class Association:
     def hang_up(self) -> None:
         """Break the connection off, from any thread."""
         self._connection.hang_up()
+
+
+def _encoded(identifier: Dataset, syntax: UID) -> bytes:
+    encoded = encode_data_set(identifier, syntax.is_implicit_VR, syntax.is_little_endian)
+    if not encoded:  # pynetdicom's way to say so; a request without its keys would ask for anything
+        raise ValueError("the identifier of a request cannot be encoded")
+    return encoded
