@@ -124,7 +124,9 @@ class DeidentifySettings(_Section):
     """Which profile makes an instance publishable."""
 
     profile: str = "basic-modified-dates"
+    options: tuple[str, ...] = ()
     extra_recipe: Path | None = None
+    safe_private: Path | None = None
     max_date_shift_days: Annotated[int, Field(ge=30, le=36500)] = 3650
 
 

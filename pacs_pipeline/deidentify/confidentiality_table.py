@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 TABLE = "ps3_15_2026d_table_e1_1.csv"
+FULL_DATES = "retain_longitudinal_full_dates"
 MODIFIED_DATES = "retain_longitudinal_modified_dates"
 
 

@@ -28,6 +28,7 @@ from pacs_pipeline.deidentify.codec import (
     encode_meta,
     read,
 )
+from pacs_pipeline.deidentify.descriptors import TextCleaner
 from pacs_pipeline.deidentify.identity import patient_of
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.outcome import Outcome
@@ -95,7 +96,7 @@ class Deidentifier:
         self.default_issuer = default_issuer
         self.max_inflated_bytes = max_inflated_bytes
         self.max_depth = max_depth
-        self._plan = Plan(profile)
+        self._plans: dict[str, Plan] = {}
         self._uids: dict[str, str] = {}
         self._version = code_version()
 
@@ -121,6 +122,12 @@ class Deidentifier:
             work.discard()
             raise
 
+    def _plan(self, sop_class: str) -> Plan:
+        plan = self._plans.get(sop_class)
+        if plan is None:
+            plan = self._plans[sop_class] = Plan(self.profile, sop_class)
+        return plan
+
     def _process(self, work: _Instance, out_dir: Path) -> Outcome:
         source = work.read(self.max_inflated_bytes, self.max_depth)
         require_releasable(source.dataset)
@@ -129,10 +136,12 @@ class Deidentifier:
                 raise Quarantine(Reason.UNREADABLE, "the data set lacks one of its instance UIDs")
         check_pixels(source)
         patient = patient_of(source.dataset, self.keys, self.default_issuer)
-        rewrite = Rewrite(self._plan, self.keys, source.buffer, patient, self._uids, source.encoding.little)
+        plan = self._plan(_uid_of(source.dataset, SOP_CLASS))
+        rewrite = Rewrite(plan, self.keys, source.buffer, patient, self._uids, TextCleaner, source.encoding.little)
         clean = rewrite.dataset(source.dataset) | rewrite.mark()
         inflated = work.write(clean, source, out_dir)
-        residue.verify(work.temporary, residue.identifiers_of(source.dataset), source.encoding, inflated)
+        sought = residue.identifiers_of(source.dataset, self.profile.retains)
+        residue.verify(work.temporary, sought, source.encoding, inflated, self.profile.safe_private)
         row = instance_row(clean, source.encoding, source.transfer_syntax)
         row |= {"profile_fingerprint": self.profile.fingerprint, "code_version": self._version}
         return work.release(row, actions_of(rewrite.counts), out_dir)

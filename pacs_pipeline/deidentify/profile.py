@@ -3,28 +3,76 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from pydicom.datadict import tag_for_keyword
 
 from pacs_pipeline.deidentify import vocabulary
-from pacs_pipeline.deidentify.recipe import Action, Fields, Rule, effective_text, fields_of, read_recipe, strength
+from pacs_pipeline.deidentify.iod import attribute_type
+from pacs_pipeline.deidentify.recipe import (
+    Action,
+    Fields,
+    Rule,
+    effective_text,
+    fields_of,
+    read_recipe,
+    resolved,
+    strength,
+)
+from pacs_pipeline.deidentify.safe_private import SafePrivate, load_safe_private
 from pacs_pipeline.deidentify.values import named, valid, vrs_of
 from pacs_pipeline.errors import SettingsError
 
 CODE_MEANINGS = vocabulary.CODE_MEANINGS
-ENGINE_VERSION = "1"  # raised whenever the same rules give other bytes; it is part of every fingerprint
+ENGINE_VERSION = "2"  # raised whenever the same rules give other bytes; it is part of every fingerprint
 
-BASIC, MODIFIED_DATES = "113100", "113107"
-
+BASIC = "113100"
 _RECIPES = Path(__file__).with_name("recipes")
-_PROFILES = {
-    "basic": (("basic.deid",), (BASIC,)),
-    "basic-modified-dates": (("basic.deid", "modified_dates.deid"), (BASIC, MODIFIED_DATES)),
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of PS3.15 E.3: its code of CID 7050, and its recipe where it changes rules of single attributes."""
+
+    code: str
+    recipe: str = ""
+
+
+# In the order in which they are layered: what cleans lies over what keeps, and dates lie over both.
+OPTIONS = {
+    "retain-uids": Option("113110", "uids.deid"),
+    "retain-device-identity": Option("113109", "device_identity.deid"),
+    "retain-institution-identity": Option("113112", "institution_identity.deid"),
+    "retain-patient-characteristics": Option("113108", "patient_characteristics.deid"),
+    "clean-descriptors": Option("113105", "clean_descriptors.deid"),
+    "clean-structured-content": Option("113104"),
+    "clean-graphics": Option("113103"),
+    "clean-pixel-data": Option("113101"),
+    "retain-safe-private": Option("113111"),
+    "retain-full-dates": Option("113106", "full_dates.deid"),
+    "modified-dates": Option("113107", "modified_dates.deid"),
+}
+_RESEARCH = (
+    "retain-device-identity",
+    "retain-patient-characteristics",
+    "clean-descriptors",
+    "retain-safe-private",
+    "modified-dates",
+)
+PROFILES: dict[str, tuple[str, ...]] = {
+    "basic": (),
+    "basic-modified-dates": ("modified-dates",),
+    "research": _RESEARCH,
+    "limited": ("retain-patient-characteristics", "clean-descriptors", "retain-safe-private", "retain-full-dates"),
+}
+NOT_DONE = {
+    "clean-recognizable-visual-features": "faces in head scans are not changed; see the known limits",
 }
 # The identity of the objects and what makes them readable: the engine decides, a project's recipe does not.
+_PARTIAL = frozenset((Action.SHIFT, Action.KEEP, Action.CLEAN))
 PROTECTED = frozenset(
     tag_for_keyword(keyword)
     for keyword in [
@@ -62,6 +110,7 @@ class Profile:
     options: tuple[str, ...]
     rules: tuple[Rule, ...]
     fields: tuple[Fields, ...] = field(repr=False)
+    safe_private: SafePrivate | None = field(default=None, repr=False)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Profile) and (self.name, self.fingerprint) == (other.name, other.fingerprint)
@@ -71,19 +120,48 @@ class Profile:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the effective rules, the word lists and the engine's version."""
-        text = "\n".join((ENGINE_VERSION, *self.options, self.recipe_text, vocabulary.digest()))
+        """SHA-256 over the effective rules, the lists and word lists, and the engine's version."""
+        private = () if self.safe_private is None else (repr(self.safe_private.entries),)
+        text = "\n".join((ENGINE_VERSION, *self.options, self.recipe_text, vocabulary.digest(), *private))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes of CID 7050 for the profile and its options."""
+        return (BASIC, *sorted(OPTIONS[option].code for option in self.options))
 
     @property
     def recipe_text(self) -> str:
         """The effective rules as one recipe in deid's language, superseded lines left out."""
         return effective_text(self.rules)
 
+    def rules_for(self, sop_class: str) -> tuple[Rule, ...]:
+        """The rules with the choices that the standard leaves to the attribute's type made for one SOP class."""
+        made = []
+        for rule, means in zip(self.rules, self.fields, strict=True):
+            kind = "" if means.tag is None else attribute_type(sop_class, 0, means.tag)
+            made.append(replace(rule, action=resolved(rule.action, kind), fallback=resolved(rule.fallback, kind)))
+        return tuple(made)
+
     @property
     def shifts_dates(self) -> bool:
-        """Whether dates are moved (and so kept), or removed."""
-        return MODIFIED_DATES in self.options
+        """Whether dates are moved."""
+        return "modified-dates" in self.options
+
+    @property
+    def keeps_dates(self) -> bool:
+        """Whether dates stay as they are."""
+        return "retain-full-dates" in self.options
+
+    @property
+    def caps_ages(self) -> bool:
+        """Whether ages over 89 become 90; a limited data set may hold them, as it may hold dates."""
+        return not self.keeps_dates
+
+    @property
+    def longitudinal(self) -> str:
+        """The value of LongitudinalTemporalInformationModified (PS3.3 C.7.1.3)."""
+        return "MODIFIED" if self.shifts_dates else "UNMODIFIED" if self.keeps_dates else "REMOVED"
 
     def rule(self, tag: int, vr: str) -> Rule | None:
         """The rule for an element: the last line of the recipes that means it."""
@@ -92,6 +170,12 @@ class Profile:
             if candidate > position and self.fields[candidate].matches(tag, vr):
                 position = candidate
         return self.rules[position] if position >= 0 else None
+
+    def retains(self, tag: int) -> bool:
+        """Whether an option keeps what stands in this attribute, so that it is no longer an identifier to look for."""
+        vrs = vrs_of(tag)
+        rule = self.rule(tag, vrs[0]) if vrs else None
+        return rule is not None and rule.action is Action.KEEP and vrs != ("SQ",)
 
     @cached_property
     def _exact(self) -> dict[int, int]:
@@ -102,38 +186,67 @@ class Profile:
         return tuple(index for index, fields in enumerate(self.fields) if fields.tag is None)
 
 
-def load_profile(name: str, extra_recipe: Path | None = None) -> Profile:
-    """The profile called ``name``, with a project's own recipe layered on top.
+def load_profile(
+    name: str,
+    extra_recipe: Path | None = None,
+    *,
+    options: Sequence[str] = (),
+    safe_private: Path | None = None,
+) -> Profile:
+    """The profile called ``name`` with further ``options``, and a project's own recipe layered on top.
 
-    Raises SettingsError: for an unknown profile, with those there are; for a line of ``extra_recipe``
-    that the engine would not execute or that would keep more than the profile does.
+    ``safe_private`` adds to the list of safe private elements. Raises SettingsError: for an unknown profile or
+    option, with those there are; for options that contradict each other; for a line of ``extra_recipe`` that the
+    engine would not execute or that would keep more than the profile does.
     """
-    if name not in _PROFILES:
+    if name not in PROFILES:
         raise SettingsError(
-            f"there is no de-identification profile '{name}'", fix=f"use one of: {', '.join(sorted(_PROFILES))}"
+            f"there is no de-identification profile '{name}'", fix=f"use one of: {', '.join(sorted(PROFILES))}"
         )
-    files, options = _PROFILES[name]
+    chosen = _chosen(name, options)
+    files = ("basic.deid", *(OPTIONS[option].recipe for option in chosen if OPTIONS[option].recipe))
     rules = [rule for file in files for rule in read_recipe(_RECIPES / file)]
-    profile = _compiled(name, options, rules)
+    safe = load_safe_private(safe_private) if "retain-safe-private" in chosen else None
+    if safe is None and safe_private is not None:
+        raise SettingsError(
+            f"the profile {name} removes all private elements, so a list of safe ones has no effect",
+            fix="add the option retain-safe-private, or remove deidentify.safe_private",
+        )
+    profile = _compiled(name, chosen, rules, safe)
     if extra_recipe is None:
         return profile
     extra = read_recipe(extra_recipe)
     for rule in extra:
         _check(rule, fields_of(rule), profile)
-    return _compiled(name, options, [*rules, *extra])
+    return _compiled(name, chosen, [*rules, *extra], safe)
 
 
-def _compiled(name: str, options: tuple[str, ...], rules: list[Rule]) -> Profile:
-    """Rules with the superseded ones dropped; a date shift falls back to the action it supersedes."""
+def _chosen(name: str, options: Sequence[str]) -> tuple[str, ...]:
+    """The profile's options and the further ones, in the order in which they are layered."""
+    for option in options:
+        if option in NOT_DONE:
+            raise SettingsError(f"the option {option} is not implemented: {NOT_DONE[option]}", fix="leave it out")
+        if option not in OPTIONS:
+            raise SettingsError(
+                f"there is no de-identification option '{option}'", fix=f"use some of: {', '.join(OPTIONS)}"
+            )
+    wanted = {*PROFILES[name], *options}
+    if {"retain-full-dates", "modified-dates"} <= wanted:
+        raise SettingsError("dates can be kept or modified, not both", fix="choose retain-full-dates or modified-dates")
+    return tuple(option for option in OPTIONS if option in wanted)
+
+
+def _compiled(name: str, options: tuple[str, ...], rules: list[Rule], safe: SafePrivate | None) -> Profile:
+    """Rules with the superseded ones dropped; what keeps, cleans or moves falls back to the action it supersedes."""
     effective: dict[Fields, Rule] = {}
     for rule in rules:
         fields = fields_of(rule)
         before = effective.pop(fields, None)
-        if rule.action is Action.SHIFT and before is not None:
-            fallback = before.fallback if before.action is Action.SHIFT else before.action
+        if rule.action in _PARTIAL and before is not None:
+            fallback = before.fallback if before.action in _PARTIAL else before.action
             rule = Rule(rule.action, rule.field, where=rule.where, fallback=fallback)
         effective[fields] = rule
-    return Profile(name, options, tuple(effective.values()), tuple(effective))
+    return Profile(name, options, tuple(effective.values()), tuple(effective), safe)
 
 
 def _check(rule: Rule, fields: Fields, profile: Profile) -> None:

@@ -34,9 +34,34 @@ class Action(StrEnum):
     SHIFT = "C"
     LITERAL = "L"
     KEEP = "K"
+    CLEAN = "T"
+    # by the type of the attribute in the IOD (PS3.15 E.1): removed if type 3, else emptied or given a dummy
+    REMOVE_OR_BLANK = "X/Z"
+    REMOVE_OR_DUMMY = "X/D"
+    BLANK_OR_DUMMY = "Z/D"
+    REMOVE_BLANK_OR_DUMMY = "X/Z/D"
+
+
+_BY_TYPE = {
+    Action.REMOVE_OR_BLANK: {"1": Action.BLANK, "2": Action.BLANK, "3": Action.REMOVE, "": Action.BLANK},
+    Action.REMOVE_OR_DUMMY: {"1": Action.DUMMY, "2": Action.DUMMY, "3": Action.REMOVE, "": Action.DUMMY},
+    Action.BLANK_OR_DUMMY: {"1": Action.DUMMY, "2": Action.BLANK, "3": Action.BLANK, "": Action.DUMMY},
+    Action.REMOVE_BLANK_OR_DUMMY: {"1": Action.DUMMY, "2": Action.BLANK, "3": Action.REMOVE, "": Action.DUMMY},
+}
+
+
+def resolved(action: Action, attribute_type: str) -> Action:
+    """The action for an attribute of this type (PS3.15 E.1); of an unknown type, the one that any type allows."""
+    choice = _BY_TYPE.get(action)
+    return action if choice is None else choice[attribute_type]
 
 
 _FUNCTIONS = {
+    ("REPLACE", "func:clean_text"): Action.CLEAN,
+    ("REPLACE", "func:remove_or_blank"): Action.REMOVE_OR_BLANK,
+    ("REPLACE", "func:remove_or_dummy"): Action.REMOVE_OR_DUMMY,
+    ("REPLACE", "func:blank_or_dummy"): Action.BLANK_OR_DUMMY,
+    ("REPLACE", "func:remove_blank_or_dummy"): Action.REMOVE_BLANK_OR_DUMMY,
     ("REPLACE", "func:dummy"): Action.DUMMY,
     ("REPLACE", "func:uid"): Action.UID,
     ("REPLACE", "func:pseudonym"): Action.PSEUDONYM,
@@ -53,7 +78,7 @@ class Rule:
     field: str
     value: str = ""
     where: str = ""
-    fallback: Action = Action.REMOVE  # when a SHIFT meets a value that is no date
+    fallback: Action = Action.REMOVE  # when a SHIFT meets what is no date, or a CLEAN leaves nothing
 
     @property
     def line(self) -> str:
@@ -228,11 +253,16 @@ def strength(action: Action) -> int:
 _STRENGTH = {
     Action.KEEP: 0,
     Action.SHIFT: 1,
+    Action.CLEAN: 1,
     Action.UID: 2,
     Action.PSEUDONYM: 2,
     Action.DUMMY: 3,
     Action.LITERAL: 3,
     Action.BLANK: 3,
+    Action.REMOVE_OR_BLANK: 3,
+    Action.REMOVE_OR_DUMMY: 3,
+    Action.BLANK_OR_DUMMY: 3,
+    Action.REMOVE_BLANK_OR_DUMMY: 3,
     Action.REMOVE: 4,
 }
 

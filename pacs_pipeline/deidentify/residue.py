@@ -10,7 +10,7 @@ import io
 import re
 import struct
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from pydicom.values import convert_SQ
 from pacs_pipeline.deidentify import dates, vocabulary
 from pacs_pipeline.deidentify.codec import CHUNK, PIXELS, Element, Elements, Encoding
 from pacs_pipeline.deidentify.confidentiality_table import read_table
+from pacs_pipeline.deidentify.safe_private import CREATORS, SafePrivate, creator_tag
 from pacs_pipeline.deidentify.text import charsets_of, decoded
 from pacs_pipeline.deidentify.values import TEXT, is_registered, named, vrs_of
 from pacs_pipeline.errors import Quarantine
@@ -79,21 +80,39 @@ class Identifiers:
     dates: set[str] = field(default_factory=set)
 
 
-def identifiers_of(dataset: Elements) -> Identifiers:
-    """Collect the identifiers of the original data set at every depth."""
-    found = Identifiers()
-    _collect(dataset, charsets_of(dataset), found)
+def _nothing(tag: int) -> bool:  # noqa: ARG001
+    return False
+
+
+def identifiers_of(dataset: Elements, retained: Callable[[int], bool] = _nothing) -> Identifiers:
+    """Collect the identifiers of the original data set at every depth.
+
+    ``retained`` says in which attributes the profile keeps what it finds: that is no identifier any more, not even
+    where it stands once more. Names of people always are.
+    """
+    found, kept = Identifiers(), Identifiers()
+    _collect(dataset, charsets_of(dataset), found, kept, retained)
+    found.texts -= kept.texts
+    found.raw -= kept.raw
+    found.uids -= kept.uids
+    found.dates -= kept.dates
     return found
 
 
-def _collect(dataset: Elements, charsets: tuple[str, ...], found: Identifiers) -> None:
+def _collect(
+    dataset: Elements,
+    charsets: tuple[str, ...],
+    found: Identifiers,
+    kept: Identifiers,
+    retained: Callable[[int], bool],
+) -> None:
     charsets = charsets_of(dataset, charsets)
     for tag, element in dataset.items():
         if element.items is not None:
             for item in element.items:
-                _collect(item, charsets, found)
+                _collect(item, charsets, found, kept, retained)
         elif isinstance(element.value, bytes) and element.value:
-            _collect_value(tag, element, charsets, found)
+            _collect_value(tag, element, charsets, kept if retained(tag) else found)
 
 
 def _collect_value(tag: int, element: Element, charsets: tuple[str, ...], found: Identifiers) -> None:
@@ -156,16 +175,23 @@ def renderings(year: int, month: int, day: int) -> set[str]:
     return result | {f"{d}{name}{y}", f"{name} {d}, {y}", f"{name} {day}, {year}"}
 
 
-def verify(path: Path, identifiers: Identifiers, encoding: Encoding, inflated: bytes | None = None) -> None:
+def verify(
+    path: Path,
+    identifiers: Identifiers,
+    encoding: Encoding,
+    inflated: bytes | None = None,
+    safe_private: SafePrivate | None = None,
+) -> None:
     """Raise Quarantine (RESIDUE) when the written file holds an identifier or is not what it must be.
 
-    ``inflated`` is the data set of a deflated file; every other file is read from ``path``.
+    ``inflated`` is the data set of a deflated file; every other file is read from ``path``. ``safe_private`` are
+    the private elements that may be there; without it there may be none.
     """
     with path.open("rb") as file:
         meta, start = _meta(file)
         stream: BinaryIO = file if inflated is None else io.BytesIO(inflated)
         stream.seek(start if inflated is None else 0)
-        scan = _Scan(stream, identifiers)
+        scan = _Scan(stream, identifiers, safe_private)
         for element in meta:
             scan.take(element)
         _take_dataset(scan, stream, encoding)
@@ -219,9 +245,11 @@ def _take_dataset(scan: _Scan, stream: BinaryIO, encoding: Encoding) -> None:
 class _Scan:
     """Looks at one value after the other: text as decoded text, everything else as bytes."""
 
-    def __init__(self, stream: BinaryIO, identifiers: Identifiers) -> None:
+    def __init__(self, stream: BinaryIO, identifiers: Identifiers, safe_private: SafePrivate | None) -> None:
         self._stream = stream
         self._sought = identifiers
+        self._safe_private = safe_private
+        self._creators: dict[int, str] = {}  # of the data set or item that is being read
         self._tokens = {text for text in identifiers.names | identifiers.texts if _TOKEN.fullmatch(text)}
         self._phrases = sorted((identifiers.names | identifiers.texts | identifiers.dates) - self._tokens)
         self._long = sorted(t for t in self._tokens if len(t) >= SHORTEST_IN_BYTES and not t.isdigit())
@@ -232,12 +260,13 @@ class _Scan:
     def take(self, element: RawDataElement | DataElement) -> None:
         """One element of the written file, at any depth."""
         tag = int(element.tag)
-        if (tag >> 16) & 1 or not (vrs_of(tag) or tag in _FILE_META):
+        private = self._private(element) if (tag >> 16) & 1 else None
+        if private is None and not (vrs_of(tag) or tag in _FILE_META):
             raise Quarantine(Reason.RESIDUE, f"{named(tag)} is private or unknown")
         if not isinstance(element, RawDataElement):
             self._take_items(element.value)
             return
-        vr = element.VR or vrs_of(tag)[0]
+        vr = private or element.VR or vrs_of(tag)[0]
         if vr == "SQ":
             little, implicit = element.is_little_endian, element.is_implicit_VR
             self._take_items(convert_SQ(element.value or b"", implicit, little, ["iso8859"], 0))
@@ -249,9 +278,23 @@ class _Scan:
             self._search(tag, element.value, in_pixels=False)
 
     def _take_items(self, items: Iterable[Dataset]) -> None:
+        outer = self._creators
         for item in items:
+            self._creators = {}
             for tag in item.keys():  # noqa: SIM118 - iterating a Dataset would convert its elements
                 self.take(item.get_item(BaseTag(tag)))
+        self._creators = outer
+
+    def _private(self, element: RawDataElement | DataElement) -> str | None:
+        """The VR of a private element that may be there: a creator, or one on its creator's list."""
+        tag = int(element.tag)
+        if self._safe_private is None or not isinstance(element, RawDataElement):
+            return None
+        if tag & 0xFFFF in CREATORS:
+            creator = (element.value or b"").decode("ascii", "replace").strip(" \0")
+            self._creators[tag] = creator
+            return "LO" if creator in self._safe_private.creators else None
+        return self._safe_private.vr(self._creators.get(creator_tag(tag), ""), tag)
 
     def _take_text(self, tag: int, vr: str, value: bytes) -> None:
         if not value.isascii():

@@ -10,16 +10,20 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from pacs_pipeline.deidentify import dates, vocabulary
 from pacs_pipeline.deidentify.codec import PIXEL_DATA, Buffer, Element, Elements, Span, components
+from pacs_pipeline.deidentify.iod import attribute_type
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.profile import CODE_MEANINGS, Profile
-from pacs_pipeline.deidentify.recipe import Action
-from pacs_pipeline.deidentify.text import DEFAULT, text_of
+from pacs_pipeline.deidentify.recipe import Action, Rule, resolved
+from pacs_pipeline.deidentify.safe_private import CREATORS, SafePrivate, block_of, creator_tag
+from pacs_pipeline.deidentify.text import DEFAULT, charsets_of, decoded, text_of
 from pacs_pipeline.deidentify.values import (
     BULK,
+    LENGTHS,
+    SINGLE,
     SIZES,
     TEXT,
     TIMEZONE,
@@ -56,6 +60,9 @@ _NUMBERS = {
 }  # fmt: skip
 _LONGEST_NUMBER = 24
 _SPELLING = 8  # bytes; so many printable ones in a row are text, not numbers
+_MOST_PRIVATE = 64  # values of a safe private element
+_FREE_TEXT = frozenset(("AE", "LO", "LT", "SH", "ST", "UC", "UR", "UT"))
+OLDEST = "090Y"
 _SCHEME_VERSION = re.compile(r"[\d.]{1,16}")
 
 Step = Callable[["Rewrite", Element, Elements], "Element | None"]
@@ -71,49 +78,99 @@ class Patient:
     charsets: tuple[str, ...] = DEFAULT
 
 
+class Cleaner(Protocol):
+    """Takes away what the file itself knows of people, for one instance."""
+
+    def clean(self, text: str) -> str:
+        """What of a description may stay: known words only, in plain ASCII."""
+
+    def without_identifiers(self, text: str) -> str:
+        """``text`` in plain ASCII without the identifiers of the patient and the staff, all other words kept."""
+
+
 class Plan:
-    """A compiled profile: the step for each kind of element, decided once."""
+    """A compiled profile for one SOP class: the step for each kind of element, decided once."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, sop_class: str = "") -> None:
         self.profile = profile
-        self._steps: dict[tuple[int, str, bool], Step] = {}
+        self.sop_class = sop_class
+        self._steps: dict[tuple[int, str, int], Step] = {}
 
-    def step(self, tag: int, vr: str, top: bool) -> Step:
-        """What to do with an element; ``top`` is whether it stands outside all sequences."""
-        key = (tag, vr, top)
+    def step(self, tag: int, vr: str, parent: int) -> Step:
+        """What to do with an element; ``parent`` is the sequence it stands in, 0 outside all sequences."""
+        key = (tag, vr, parent)
         step = self._steps.get(key)
         if step is None:
-            step = self._steps[key] = self._decide(tag, vr, top)
+            step = self._steps[key] = self._decide(tag, vr, parent)
         return step
 
-    def _decide(self, tag: int, vr: str, top: bool) -> Step:
+    def _decide(self, tag: int, vr: str, parent: int) -> Step:
         group = tag >> 16
         standard = vrs_of(tag)
+        if group & 1 and self.profile.safe_private is not None:
+            return _private(self.profile.safe_private)
         if not standard or group < 0x0008 or group >= 0xFF00 or group >> 8 in (0x50, 0x60):
             return _remove  # private, unknown, commands, group lengths, padding, curves, overlays
         rule = self.profile.rule(tag, standard[0])
-        if rule is None or rule.action is Action.KEEP:
-            return self._retain(tag, vr, standard, top, ruled=rule is not None)
-        if rule.action is Action.SHIFT:
-            return _shift(_ACTIONS[rule.fallback])
-        if rule.action is Action.LITERAL:
-            return _literal(rule.value)
-        return _ACTIONS[rule.action]
+        if rule is None:
+            return self._unruled(tag, vr, standard, parent)
+        return self._ruled(rule, tag, vr, standard, parent)
 
-    def _retain(self, tag: int, vr: str, standard: tuple[str, ...], top: bool, *, ruled: bool) -> Step:
+    def _ruled(self, rule: Rule, tag: int, vr: str, standard: tuple[str, ...], parent: int) -> Step:
+        kind = attribute_type(self.sop_class, parent, tag)
+        action = resolved(rule.action, kind)
+        fallback = _ACTIONS[resolved(rule.fallback, kind)]
+        if action is Action.KEEP:
+            return self._kept(tag, vr, standard, fallback)
+        if action is Action.SHIFT:
+            return _shift(fallback)
+        if action is Action.CLEAN:
+            return _clean(tag, vr, standard, fallback)
+        if action is Action.LITERAL:
+            return _literal(rule.value)
+        return _ACTIONS[action]
+
+    def _kept(self, tag: int, vr: str, standard: tuple[str, ...], fallback: Step) -> Step:
+        """What an option of the profile retains; sequences are walked, what is no value of its VR is not kept."""
+        kind = standard[0]
+        if not _agrees(vr, standard):
+            return fallback
+        if kind == "SQ":
+            return _walk
+        if kind in ("DA", "DT"):
+            return _shift(fallback) if self.profile.shifts_dates else _date(fallback)
+        if kind == "TM":
+            return _time
+        if tag == TIMEZONE_OFFSET:
+            return _timezone
+        if kind == "UI":
+            return _same_uid
+        if kind == "AS":
+            return _age(fallback, capped=self.profile.caps_ages)
+        if kind in _FREE_TEXT:
+            return _verbatim(fallback)
+        return _RETAINED.get(kind, _small if kind in SIZES else fallback)
+
+    def _unruled(self, tag: int, vr: str, standard: tuple[str, ...], parent: int) -> Step:
         if not _agrees(vr, standard):
             return _remove
         kind = standard[0]
         if tag == PIXEL_DATA:
-            return _keep if top else _remove
+            return _remove if parent else _keep
         if kind == "SQ":
             return _walk
         if kind in ("DA", "DT"):
-            return _shift(_remove) if self.profile.shifts_dates else _remove
+            return (
+                _shift(_remove)
+                if self.profile.shifts_dates
+                else _date(_remove)
+                if self.profile.keeps_dates
+                else _remove
+            )
         if kind == "TM":
-            return _time if self.profile.shifts_dates or ruled else _remove
+            return _time if self.profile.shifts_dates or self.profile.keeps_dates else _remove
         if tag == TIMEZONE_OFFSET:
-            return _timezone if ruled else _remove
+            return _remove
         if kind in ("LO", "SH"):
             return _technical if tag in vocabulary.technical_tags() else _scheme if tag == SCHEME else _remove
         if tag in LOOKUP_TABLES:
@@ -132,20 +189,36 @@ class Rewrite:
     buffer: Buffer
     patient: Patient
     uids: dict[str, str]
+    cleaner_of: Callable[[], Cleaner]
     little: bool = True
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    _cleaner: Cleaner | None = None
 
-    def dataset(self, elements: Elements, *, top: bool = True) -> Elements:
-        """The de-identified copy of ``elements``; the source is left as it is."""
+    def dataset(self, elements: Elements, *, parent: int = 0) -> Elements:
+        """The de-identified copy of ``elements``, which stand in the sequence ``parent``; the source is left as is."""
         result: Elements = {}
         step = self.plan.step
         for tag, element in elements.items():
-            kept = step(tag, element.vr, top)(self, element, elements)
+            kept = step(tag, element.vr, parent)(self, element, elements)
             if kept is not None:
                 result[tag] = kept
-        if not top and (CODE_VALUE in elements or LONG_CODE in elements or URN_CODE in elements):
+                if tag >> 16 & 1:  # a private element is nothing without its creator
+                    creator = creator_tag(tag)
+                    result[creator] = Element(creator, "LO", _first(elements[creator]).encode("ascii"))
+        if parent and (CODE_VALUE in elements or LONG_CODE in elements or URN_CODE in elements):
             self._code(elements, result)
         return result
+
+    @property
+    def cleaner(self) -> Cleaner:
+        """The cleaner of this instance, made when the first text needs it."""
+        if self._cleaner is None:
+            self._cleaner = self.cleaner_of()
+        return self._cleaner
+
+    def decoded(self, element: Element, dataset: Elements) -> str:
+        """The text of an element by the character set that holds where it stands."""
+        return decoded(element.data, charsets_of(dataset, self.patient.charsets)).strip(" \0")
 
     def uid(self, original: str) -> str:
         """The replacement of one UID, remembered because a series repeats most of them."""
@@ -165,7 +238,7 @@ class Rewrite:
                 SCHEME: Element(SCHEME, "SH", b"DCM"),
                 MEANING: Element(MEANING, "LO", CODE_MEANINGS[code].encode()),
             }
-            for code in profile.options
+            for code in profile.codes
         ]
         method = f"pacs-pipeline profile {profile.name} {profile.fingerprint[:12]}"
         return {
@@ -174,7 +247,7 @@ class Rewrite:
             IDENTITY_REMOVED: Element(IDENTITY_REMOVED, "CS", b"YES"),
             METHOD: Element(METHOD, "LO", method.encode()[:64]),
             METHOD_CODES: Element(METHOD_CODES, "SQ", items=codes),
-            DATES_MODIFIED: Element(DATES_MODIFIED, "CS", b"MODIFIED" if profile.shifts_dates else b"REMOVED"),
+            DATES_MODIFIED: Element(DATES_MODIFIED, "CS", profile.longitudinal.encode()),
         }
 
     def _code(self, source: Elements, result: Elements) -> None:
@@ -242,9 +315,14 @@ def _small(work: Rewrite, element: Element, dataset: Elements) -> Element | None
     value = element.value
     if isinstance(value, Span) or len(value) % size or (most is not None and len(value) > most * size):
         return _remove(work, element, dataset)
-    if len(value) >= _SPELLING and value.isascii() and value.decode("ascii").isprintable():
+    if spells(value):
         return _remove(work, element, dataset)
     return Element(element.tag, _written(element), value)
+
+
+def spells(value: bytes) -> bool:
+    """Whether binary numbers are printable text."""
+    return len(value) >= _SPELLING and value.isascii() and value.decode("ascii").isprintable()
 
 
 def _written(element: Element) -> str:
@@ -338,6 +416,117 @@ def _shift(fallback: Step) -> Step:
     return shift
 
 
+def _date(fallback: Step) -> Step:
+    """Full dates stay when they are dates; what is none may be anything."""
+
+    def date(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+        if element.items is not None or isinstance(element.value, Span):
+            return fallback(work, element, dataset)
+        vr = vrs_of(element.tag)[0]
+        texts = components(element.value)
+        if any(text and dates.shifted(vr, text, 0) is None for text in texts):
+            return fallback(work, element, dataset)
+        return Element(element.tag, vr, "\\".join(texts).encode("ascii"))
+
+    return date
+
+
+def _age(fallback: Step, *, capped: bool) -> Step:
+    """Ages stay; over 89 years they are 90 years (45 CFR 164.514(b)(2)(i)(C)) unless dates may stay, too."""
+
+    def age(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+        if element.items is not None or isinstance(element.value, Span):
+            return fallback(work, element, dataset)
+        ages = components(element.value)
+        if any(text and not valid("AS", text) for text in ages):
+            return fallback(work, element, dataset)
+        kept = [OLDEST if capped and text.endswith("Y") and text > OLDEST else text for text in ages]
+        if kept != ages:
+            work.counts[element.tag, "C"] += 1
+        return Element(element.tag, "AS", "\\".join(kept).encode("ascii"))
+
+    return age
+
+
+def _same_uid(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    if element.items is not None or isinstance(element.value, Span):
+        return _remove(work, element, dataset)
+    uids = components(element.value)
+    if any(uid and not valid("UI", uid) for uid in uids):
+        return _registered(work, element, dataset)
+    return Element(element.tag, "UI", "\\".join(uids).encode("ascii"))
+
+
+def _clean(tag: int, vr: str, standard: tuple[str, ...], fallback: Step) -> Step:
+    """Descriptions keep their known words; of what is no text nothing is known."""
+    if standard[0] == "SQ":
+        return _walk if vr in ("SQ", "UN") else fallback
+    if standard[0] not in _FREE_TEXT or not _agrees(vr, standard):
+        return fallback
+    return _worded(lambda work, text: work.cleaner.clean(text), fallback)
+
+
+def _verbatim(fallback: Step) -> Step:
+    return _worded(lambda work, text: work.cleaner.without_identifiers(text), fallback)
+
+
+def _worded(kept: Callable[[Rewrite, str], str], fallback: Step) -> Step:
+    """Text of which something is kept, value by value; the fallback when nothing is."""
+
+    def worded(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+        if element.items is not None or isinstance(element.value, Span):
+            return fallback(work, element, dataset)
+        vr = vrs_of(element.tag)[0]
+        text = work.decoded(element, dataset)
+        originals = [text] if vr in SINGLE else [part.strip(" ") for part in text.split("\\")]
+        values = [kept(work, original)[: LENGTHS.get(vr)].strip() if original else "" for original in originals]
+        if any(originals) and not any(values):
+            return fallback(work, element, dataset)
+        if values != originals:
+            work.counts[element.tag, "C"] += 1
+        return Element(element.tag, vr, "\\".join(values).encode("ascii"))
+
+    return worded
+
+
+def _private(safe: SafePrivate) -> Step:
+    """Private elements on the list of safe ones stay when their value is what the list says (PS3.15 E.3.10)."""
+
+    def private(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+        if element.tag & 0xFFFF in CREATORS:  # comes back with the first element that needs it
+            return None if _is_creator(element) else _remove(work, element, dataset)
+        creator = dataset.get(creator_tag(element.tag))
+        vr = safe.vr(_first(creator), element.tag) if block_of(element.tag) in CREATORS else None
+        if vr is None or element.items is not None or isinstance(element.value, Span):
+            return _remove(work, element, dataset)
+        value = _private_value(work, vr, element, dataset)
+        if value is None:
+            return _remove(work, element, dataset)
+        return Element(element.tag, vr, value)
+
+    return private
+
+
+def _is_creator(element: Element) -> bool:
+    return element.items is None and not isinstance(element.value, Span)
+
+
+def _private_value(work: Rewrite, vr: str, element: Element, dataset: Elements) -> bytes | None:
+    """The value of a safe private element, checked like any other of its VR."""
+    value = element.data
+    if element.vr not in (vr, "UN"):
+        return None
+    if vr in _NUMBERS:
+        return value if _NUMBERS[vr].fullmatch(value) and len(value) <= _LONGEST_NUMBER * 8 else None
+    if vr in SIZES:
+        return None if len(value) % SIZES[vr] or len(value) > 8 * _MOST_PRIVATE or spells(value) else value
+    texts = components(value)
+    if vr == "CS":
+        return value.strip(b" \0") if all(_code_string(text) for text in texts) else None
+    cleaned = [work.cleaner.clean(text) for text in texts]
+    return "\\".join(cleaned).encode("ascii") if cleaned == texts else None
+
+
 def _literal(value: str) -> Step:
     def literal(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
         vr = vrs_of(element.tag)[0]
@@ -352,7 +541,7 @@ def _literal(value: str) -> Step:
 def _walk(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
     if element.items is None:
         return _remove(work, element, dataset)
-    return Element(element.tag, "SQ", items=[work.dataset(item, top=False) for item in element.items])
+    return Element(element.tag, "SQ", items=[work.dataset(item, parent=element.tag) for item in element.items])
 
 
 def _checked(keep: Callable[[str], bool], substitutes: dict[int, str]) -> Step:
@@ -414,6 +603,7 @@ _ACTIONS: dict[Action, Step] = {
     Action.DUMMY: _dummy,
     Action.UID: _uid,
     Action.PSEUDONYM: _pseudonym,
+    Action.KEEP: _remove,  # as a fallback: nothing to fall back to
 }
 _RETAINED: dict[str, Step] = {
     "CS": _checked(_code_string, {IMAGE_TYPE: "OTHER", FRAME_TYPE: "OTHER"}),

@@ -28,7 +28,7 @@ _PATTERNS = {
     "TM": _TIME,
     "UI": re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+"),
 }
-_LENGTHS = {"AE": 16, "DS": 24, "LO": 64, "SH": 16, "UI": 64}
+LENGTHS = {"AE": 16, "DS": 24, "LO": 64, "SH": 16, "UI": 64}
 TIMEZONE = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 
 # A dummy is the same for everybody, and conformant for the VR (PS3.15 E.1, action D).
@@ -101,7 +101,7 @@ def valid(vr: str, text: str) -> bool:
     pattern = _PATTERNS.get(vr)
     if pattern is not None and not pattern.fullmatch(text):
         return False
-    return len(text) <= _LENGTHS.get(vr, 1024)
+    return len(text) <= LENGTHS.get(vr, 1024)
 
 
 def dummy(vr: str) -> bytes:

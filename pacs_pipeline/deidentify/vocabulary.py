@@ -18,7 +18,17 @@ from pydicom.datadict import tag_for_keyword
 # CID 7050, De-identification Method: the codes the profiles write
 CODE_MEANINGS = {
     "113100": "Basic Application Confidentiality Profile",
+    "113101": "Clean Pixel Data Option",
+    "113103": "Clean Graphics Option",
+    "113104": "Clean Structured Content Option",
+    "113105": "Clean Descriptors Option",
+    "113106": "Retain Longitudinal Temporal Information Full Dates Option",
     "113107": "Retain Longitudinal Temporal Information Modified Dates Option",
+    "113108": "Retain Patient Characteristics Option",
+    "113109": "Retain Device Identity Option",
+    "113110": "Retain UIDs Option",
+    "113111": "Retain Safe Private Option",
+    "113112": "Retain Institution Identity Option",
 }
 FREE_LENGTH = 2  # a run of one or two letters says nothing about anybody
 _WORDS = re.compile(r"[A-Z0-9]+")

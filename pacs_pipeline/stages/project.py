@@ -56,7 +56,10 @@ class Project:
     @cached_property
     def profile(self) -> deidentify.Profile:
         """The de-identification profile in force."""
-        return deidentify.load_profile(self.settings.deidentify.profile, self.settings.deidentify.extra_recipe)
+        chosen = self.settings.deidentify
+        return deidentify.load_profile(
+            chosen.profile, chosen.extra_recipe, options=chosen.options, safe_private=chosen.safe_private
+        )
 
     @cached_property
     def contracts(self) -> tuple[contracts.Contract, ...]:

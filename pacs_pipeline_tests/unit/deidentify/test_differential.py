@@ -73,7 +73,7 @@ def by_deid(path: Path, recipe: Path, engine: Deidentifier, days: int, pseudonym
 def compare(bench: Bench, ds: FileDataset, tags: list[int], *, some: bool) -> None:
     path = builder.save(ds, bench.folder / "both.dcm")
     recipe = bench.folder / "effective.deid"
-    rules = bench.engine.profile.rules
+    rules = bench.engine.profile.rules_for(str(ds.SOPClassUID))
     if some:  # deid takes seconds for the full table
         wanted = {f"({tag >> 16:04x},{tag & 0xFFFF:04x})" for tag in ENGINE.union(tags)}
         rules = tuple(rule for rule in rules if rule.field in wanted)

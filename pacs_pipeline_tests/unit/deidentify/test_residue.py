@@ -135,6 +135,9 @@ def test_bytes_behind_the_data_set_are_found(bench: Bench) -> None:
         verify(copy, identifiers_of({}), LITTLE)
 
 
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
 def test_a_faulty_rule_is_caught_and_nothing_stays(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof that the scan does not rely on the engine: an action that keeps what it should remove."""
 
@@ -142,7 +145,7 @@ def test_a_faulty_rule_is_caught_and_nothing_stays(bench: Bench, monkeypatch: py
         return element
 
     broken = Deidentifier(bench.engine.profile, bench.engine.keys)
-    monkeypatch.setitem(broken._plan._steps, (0x00081030, "LO", True), keep)
+    monkeypatch.setitem(broken._plan(CT)._steps, (0x00081030, "LO", 0), keep)
     path = builder.save(builder.image(), bench.folder / "in.dcm")
     outcome = broken.deidentify(path, bench.out)
     assert outcome.reason is Reason.RESIDUE
