@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from pacs_pipeline.cli import terminal
 from pacs_pipeline.cli.demo import app as demo_app
+from pacs_pipeline.cli.profiles import app as profile_app
 from pacs_pipeline.errors import PipelineError, SettingsError
 
 if TYPE_CHECKING:  # the heavy imports wait until a command needs them
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(demo_app, name="demo")
+app.add_typer(profile_app, name="profile")
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="the settings; default $PACS_PIPELINE_CONFIG or ./pacs_pipeline.yaml")
@@ -109,7 +111,9 @@ def sql(query: Annotated[str, typer.Argument(help="one SELECT")], config: Config
 def deidentify(
     source: Annotated[Path, typer.Argument(metavar="SRC_DIR", help="a folder tree of DICOM files")],
     out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="where the clean instances go")],
-    profile: Annotated[str, typer.Option(help="the de-identification profile")] = "basic-modified-dates",
+    profile: Annotated[
+        str | None, typer.Option(help="the de-identification profile; default: the project's, or basic-modified-dates")
+    ] = None,
     mapping: Annotated[Path | None, typer.Option(help="CSV of old and new SOPInstanceUID; for the steward")] = None,
     report: Annotated[Path | None, typer.Option(help="CSV with one row per source file")] = None,
     config: Config = None,
@@ -121,13 +125,13 @@ def deidentify(
     from pacs_pipeline.settings import is_configured, secret_from_environment
     from pacs_pipeline.stages.deidentify import PRELOAD
 
-    extra = None
     if config or is_configured():
         project = _project(config)
-        keys, extra = project.keys, project.settings.deidentify.extra_recipe
+        keys = project.keys
+        loaded = load_profile(profile, project.settings.deidentify.extra_recipe) if profile else project.profile
     else:
         keys = Keys.derive(secret_from_environment(), "pacs-pipeline")
-    loaded = load_profile(profile, extra)
+        loaded = load_profile(profile or "basic-modified-dates")
     with Pool(preload=PRELOAD) as pool, terminal.bar("de-identifying") as progress:
         summary = deidentify_folder(
             source,

@@ -83,12 +83,18 @@ class Rule:
     @property
     def line(self) -> str:
         """The rule in deid's language."""
+        verb, _, value = self.verb.partition(" ")
+        return f"{verb} {self.field} {value}".rstrip()
+
+    @property
+    def verb(self) -> str:
+        """The rule without its field."""
         for (verb, function), action in _FUNCTIONS.items():
             if action is self.action:
-                return f"{verb} {self.field} {function}"
+                return f"{verb} {function}"
         if self.action is Action.LITERAL:
-            return f"REPLACE {self.field} {self.value}"
-        return next(f"{verb} {self.field}" for verb, action in _PLAIN.items() if action is self.action)
+            return f"REPLACE {self.value}"
+        return next(verb for verb, action in _PLAIN.items() if action is self.action)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +160,15 @@ def fields_of(rule: Rule) -> Fields:
             f"{rule.where}: '{field}' is no DICOM keyword or tag", fix="write a keyword, (gggg,eeee) or an expander"
         )
     return Fields(tag=tag)
+
+
+def described(field: str) -> str:
+    """A field expression for people: the keyword of a single tag, anything else as it is written."""
+    match = _TAG.fullmatch(field)
+    if match is None:
+        return field
+    keyword = keyword_for_tag(int((match[1] or "") + (match[2] or "") + (match[3] or ""), 16))
+    return f"{keyword} {field}" if keyword else field
 
 
 def _expanded(name: str, expression: str, where: str) -> Fields:

@@ -11,8 +11,8 @@ import re
 import struct
 import unicodedata
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,6 +40,7 @@ SHORTEST_IN_UTF_16 = 8
 LONGEST_PATTERN = 128
 SHORTEST_NUMBER_IN_PIXELS = 10  # digits are ordinary grey values, so short numbers appear by chance
 SHORTEST_UID = 8
+REMEMBERED = 1024  # bytes; longer values do not repeat
 _PARTS = re.compile(r"[\^=\\\s,;/()]+")
 _TOKEN = re.compile(r"[^\W_]+")
 _WORDLESS = frozenset(("ANONYMIZED", "ANONYMOUS", "NONE", "UNKNOWN", "OTHER", "NULL", "TEST", "YES"))
@@ -78,6 +79,14 @@ class Identifiers:
     raw: set[bytes] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)
     dates: set[str] = field(default_factory=set)
+
+    def add(self, more: Identifiers) -> None:
+        """Take in what another value holds."""
+        self.texts |= more.texts
+        self.names |= more.names
+        self.raw |= more.raw
+        self.uids |= more.uids
+        self.dates |= more.dates
 
 
 def _nothing(tag: int) -> bool:  # noqa: ARG001
@@ -119,11 +128,19 @@ def _collect_value(tag: int, element: Element, charsets: tuple[str, ...], found:
     value = element.data
     standard = vrs_of(tag)
     vr = standard[0] if standard else element.vr
+    known = _in_value if len(value) <= REMEMBERED else _in_value.__wrapped__
+    found.add(known(tag, vr, value, charsets))
+
+
+@lru_cache(maxsize=8192)
+def _in_value(tag: int, vr: str, value: bytes, charsets: tuple[str, ...]) -> Identifiers:
+    """The texts, names, raw encodings, UIDs and dates in one value; a series repeats most of its values."""
+    found = Identifiers()
     if vr == "PN":
         _collect_name(value, charsets, found)
     elif vr == "UI":
-        texts = (part.strip(" \0") for part in value.decode("latin-1").split("\\"))
-        found.uids.update(uid for uid in texts if len(uid) >= SHORTEST_UID and not is_registered(uid))
+        uids = (part.strip(" \0") for part in value.decode("latin-1").split("\\"))
+        found.uids.update(uid for uid in uids if len(uid) >= SHORTEST_UID and not is_registered(uid))
     elif vr in ("DA", "DT"):
         for part in value.decode("latin-1").split("\\"):
             date = dates.parsed(part.strip(" \0")[:8] if vr == "DT" else part.strip(" \0"))
@@ -141,6 +158,7 @@ def _collect_value(tag: int, element: Element, charsets: tuple[str, ...], found:
                 )
                 if not part.isascii():
                     found.raw.add(value.strip(b" \0").lower())
+    return found
 
 
 def _collect_name(value: bytes, charsets: tuple[str, ...], found: Identifiers) -> None:
@@ -250,10 +268,7 @@ class _Scan:
         self._sought = identifiers
         self._safe_private = safe_private
         self._creators: dict[int, str] = {}  # of the data set or item that is being read
-        self._tokens = {text for text in identifiers.names | identifiers.texts if _TOKEN.fullmatch(text)}
-        self._phrases = sorted((identifiers.names | identifiers.texts | identifiers.dates) - self._tokens)
-        self._long = sorted(t for t in self._tokens if len(t) >= SHORTEST_IN_BYTES and not t.isdigit())
-        self._phrases += sorted(date for date in identifiers.dates if _TOKEN.fullmatch(date))
+        self._words = _words_of(frozenset(identifiers.names | identifiers.texts), frozenset(identifiers.dates))
         self._texts: list[tuple[int, str]] = []
         self._spans: list[tuple[int, int, int]] = []
 
@@ -321,11 +336,11 @@ class _Scan:
     def finish(self) -> None:
         """Search what was set aside while the file was read."""
         for tag, text in self._texts:
-            if not self._tokens.isdisjoint(_TOKEN.findall(text)):
+            if not self._words.tokens.isdisjoint(_TOKEN.findall(text)):
                 raise Quarantine(Reason.RESIDUE, named(tag))
-            if any(phrase in text and _bounded(text, phrase) for phrase in self._phrases):
+            if any(phrase in text and _bounded(text, phrase) for phrase in self._words.phrases):
                 raise Quarantine(Reason.RESIDUE, named(tag))
-            if any(token in text for token in self._long):
+            if any(token in text for token in self._words.long):
                 raise Quarantine(Reason.RESIDUE, named(tag))
         for tag, start, end in self._spans:
             self._stream.seek(start)
@@ -359,6 +374,22 @@ class _Scan:
 
 
 @dataclass(frozen=True, slots=True)
+class _Words:
+    """What to look for in text: whole tokens, phrases between boundaries, and long tokens anywhere."""
+
+    tokens: frozenset[str]
+    phrases: tuple[str, ...]
+    long: tuple[str, ...]
+
+
+@lru_cache(maxsize=64)
+def _words_of(texts: frozenset[str], dates: frozenset[str]) -> _Words:
+    tokens = frozenset(text for text in texts if _TOKEN.fullmatch(text))
+    phrases = (*sorted((texts | dates) - tokens), *sorted(date for date in dates if _TOKEN.fullmatch(date)))
+    return _Words(tokens, phrases, tuple(sorted(t for t in tokens if len(t) >= SHORTEST_IN_BYTES and not t.isdigit())))
+
+
+@dataclass(frozen=True, slots=True)
 class _Needles:
     """Byte patterns: ASCII words, ASCII numbers (which need boundaries), and other encodings."""
 
@@ -368,15 +399,24 @@ class _Needles:
 
 
 def _needles(sought: Identifiers) -> _Needles:
+    texts = frozenset(sought.names | sought.texts)
+    needles = _needles_of(texts, frozenset(sought.dates), frozenset(sought.raw))
+    uids = sorted(uid[:LONGEST_PATTERN].encode("ascii") for uid in sought.uids if uid.isascii())
+    return replace(needles, numbers=(*needles.numbers, *uids))
+
+
+@lru_cache(maxsize=64)
+def _needles_of(texts: frozenset[str], dates: frozenset[str], raw: frozenset[bytes]) -> _Needles:
+    """The patterns that the instances of a series have in common."""
     words: set[bytes] = set()
     numbers: set[bytes] = set()
-    encoded = {raw for raw in sought.raw if len(raw) >= SHORTEST_IN_BYTES}
-    for text in sought.names | sought.texts | sought.uids | sought.dates:
+    encoded = {form for form in raw if len(form) >= SHORTEST_IN_BYTES}
+    for text in texts | dates:
         text = text[:LONGEST_PATTERN]
         if text.isascii():
             if len(text) >= SHORTEST_IN_BYTES and len(set(text)) >= 3:
                 (numbers if re.fullmatch(r"[\d.,/ -]+", text) else words).add(text.encode("ascii"))
-            if len(text) >= SHORTEST_IN_UTF_16 and text not in sought.uids and text not in sought.dates:
+            if len(text) >= SHORTEST_IN_UTF_16 and text not in dates:
                 encoded.add(text.encode("utf-16-le")[:-1])  # without the last zero it stands in UTF-16-BE, too
         else:
             forms = {text.encode("utf-8"), text.encode("utf-16-le"), text.encode("latin-1", "ignore")}
