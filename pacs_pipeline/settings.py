@@ -61,6 +61,7 @@ class SiteSettings(_Section):
     pacs: PacsSettings
     ae_title: AETitle = "PACS_PIPELINE"
     receiver: ReceiverSettings | None = None
+    issuer_of_patient_id: Annotated[str, Field(max_length=64)] = ""
     lookback_days: Annotated[int, Field(ge=1, le=366)] = 7
     schedule: str = "0 1 * * *"
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
@@ -127,6 +128,7 @@ class DeidentifySettings(_Section):
     options: tuple[str, ...] = ()
     extra_recipe: Path | None = None
     safe_private: Path | None = None
+    crosswalk: Path | None = None
     max_date_shift_days: Annotated[int, Field(ge=30, le=36500)] = 3650
 
 

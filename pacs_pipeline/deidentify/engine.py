@@ -29,7 +29,7 @@ from pacs_pipeline.deidentify.codec import (
     read,
 )
 from pacs_pipeline.deidentify.descriptors import TextCleaner
-from pacs_pipeline.deidentify.identity import patient_of
+from pacs_pipeline.deidentify.identity import EVERYWHERE, IdentityRule, patient_of
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.outcome import Outcome
 from pacs_pipeline.deidentify.pixels import check_pixels
@@ -86,14 +86,13 @@ class Deidentifier:
         profile: Profile,
         keys: Keys,
         *,
-        default_issuer: str = "",
+        identity: IdentityRule = EVERYWHERE,
         max_inflated_bytes: int = DEFAULT_MAX_INFLATED_BYTES,
         max_depth: int = DEFAULT_MAX_DEPTH,
     ) -> None:
-        """``default_issuer`` stands for a missing IssuerOfPatientID (one per archive, if PatientIDs may clash)."""
         self.profile = profile
         self.keys = keys
-        self.default_issuer = default_issuer
+        self.identity = identity
         self.max_inflated_bytes = max_inflated_bytes
         self.max_depth = max_depth
         self._plans: dict[str, Plan] = {}
@@ -101,7 +100,7 @@ class Deidentifier:
         self._version = code_version()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuilt, (self.profile, self.keys, self.default_issuer, self.max_inflated_bytes, self.max_depth)
+        return _rebuilt, (self.profile, self.keys, self.identity, self.max_inflated_bytes, self.max_depth)
 
     def deidentify(self, src: Path, out_dir: Path) -> Outcome:
         """De-identify the file ``src`` into ``out_dir/<SeriesInstanceUID>/<SOPInstanceUID>.dcm`` (new UIDs).
@@ -135,7 +134,7 @@ class Deidentifier:
             if not _uid_of(source.dataset, tag):
                 raise Quarantine(Reason.UNREADABLE, "the data set lacks one of its instance UIDs")
         check_pixels(source)
-        patient = patient_of(source.dataset, self.keys, self.default_issuer)
+        patient = patient_of(source.dataset, self.keys, self.identity)
         plan = self._plan(_uid_of(source.dataset, SOP_CLASS))
         rewrite = Rewrite(plan, self.keys, source.buffer, patient, self._uids, TextCleaner, source.encoding.little)
         clean = rewrite.dataset(source.dataset) | rewrite.mark()
@@ -149,12 +148,10 @@ class Deidentifier:
 
 @lru_cache(maxsize=4)
 def _rebuilt(
-    profile: Profile, keys: Keys, default_issuer: str, max_inflated_bytes: int, max_depth: int
+    profile: Profile, keys: Keys, identity: IdentityRule, max_inflated_bytes: int, max_depth: int
 ) -> Deidentifier:
     """The engine in a worker: the same one for every task, so that what it has decided and mapped is kept."""
-    return Deidentifier(
-        profile, keys, default_issuer=default_issuer, max_inflated_bytes=max_inflated_bytes, max_depth=max_depth
-    )
+    return Deidentifier(profile, keys, identity=identity, max_inflated_bytes=max_inflated_bytes, max_depth=max_depth)
 
 
 class _Instance:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from pacs_pipeline.deidentify.engine import Deidentifier
+from pacs_pipeline.deidentify.identity import EVERYWHERE, IdentityRule
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.outcome import Outcome
 from pacs_pipeline.deidentify.profile import Profile
@@ -85,6 +86,7 @@ def deidentify_folder(
     keys: Keys,
     *,
     pool: Mapper,
+    identity: IdentityRule = EVERYWHERE,
     mapping: Path | None = None,
     report: Path | None = None,
     on_progress: Progress | None = None,
@@ -107,7 +109,7 @@ def deidentify_folder(
         _remove_abandoned(out)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", dir=out)))
         collector = _Collector(out, scratch)
-        work = partial(_one, Deidentifier(profile, keys), scratch)
+        work = partial(_one, Deidentifier(profile, keys, identity=identity), scratch)
         for done, finished in enumerate(pool.imap(work, files), start=1):
             outcome = collector.collect(_outcome_of(finished))
             _count(summary, outcome)

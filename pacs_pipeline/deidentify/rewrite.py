@@ -70,11 +70,11 @@ Step = Callable[["Rewrite", Element, Elements], "Element | None"]
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """Whose instance it is, in terms of keys: the pseudonym and the shift in days."""
+    """Whose instance it is: pseudonym, shift in days, and the pseudonym of anybody else by PatientID and issuer."""
 
     pseudonym: str
     days: int
-    default_issuer: str = ""
+    pseudonym_of: Callable[[str, str], str]
     charsets: tuple[str, ...] = DEFAULT
 
 
@@ -396,7 +396,7 @@ def _pseudonym(work: Rewrite, element: Element, dataset: Elements) -> Element | 
     value = patient.pseudonym
     if identifier := text_of(dataset.get(PATIENT_ID), patient.charsets):
         issuer = text_of(dataset.get(ISSUER_OF_PATIENT_ID), patient.charsets)
-        value = work.keys.pseudonym(identifier, issuer or patient.default_issuer)
+        value = patient.pseudonym_of(identifier, issuer)
     return Element(element.tag, vrs_of(element.tag)[0], value.encode())
 
 

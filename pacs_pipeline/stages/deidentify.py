@@ -42,7 +42,7 @@ def deidentify(project: Project, partition: Partition, pool: Pool, progress: Pro
             if row["status"] == "landed"
         }
         ledger = Ledger(landed, project.keys, staging)
-        engine = Deidentifier(project.profile, project.keys)
+        engine = Deidentifier(project.profile, project.keys, identity=project.identity_at(partition.site))
         results = pool.imap(partial(engine.deidentify, out_dir=staging / "instances"), landed)
         released = ledger.released(_counted(results, len(landed), progress))
         vault, quarantine = zones.vault.make_partition(partition), zones.quarantine.make_partition(partition)

@@ -62,6 +62,15 @@ class Project:
         )
 
     @cached_property
+    def identity(self) -> deidentify.IdentityRule:
+        """Who is the same person, before a site's own issuer is known."""
+        return deidentify.load_identity(self.settings.deidentify.crosswalk)
+
+    def identity_at(self, site: str) -> deidentify.IdentityRule:
+        """Who is the same person in the archive of ``site``."""
+        return self.identity.of_site(self.settings.site(site).issuer_of_patient_id)
+
+    @cached_property
     def contracts(self) -> tuple[contracts.Contract, ...]:
         """The data contracts in force."""
         return contracts.load_contracts(self.settings.contracts)
@@ -79,6 +88,7 @@ class Project:
             contracts=contracts.fingerprint(self.contracts),
             code=deidentify.code_version(),
             keys=self.keys.hash(f"keys/{self.keys.max_shift_days}"),
+            identities={site.name: self.identity_at(site.name).fingerprint for site in self.settings.sites},
         )
 
     def partition_id(self, partition: Partition) -> str:

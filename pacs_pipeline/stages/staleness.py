@@ -7,7 +7,7 @@ stale when one of them is not what is in force now.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pacs_pipeline.records import Manifest, Partition, Stage, Verdict, VerdictStatus, fingerprint
 
@@ -24,12 +24,13 @@ STAGE_ASSETS = {
 
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
-    """What is in force now: profile, contracts, the engine's code version and the keys."""
+    """What is in force now: profile, contracts, the engine's code version, the keys, and who is the same person."""
 
     profile: str
     contracts: str
     code: str
     keys: str
+    identities: Mapping[str, str] = field(default_factory=dict)  # by site
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class Stale:
 
 def deidentify_inputs(harvest: Manifest, now: Fingerprints) -> dict[str, str]:
     """What a current de-identification of ``harvest`` was made with."""
-    return {"harvest": harvest.digest, "profile": now.profile, "code": now.code, "keys": now.keys}
+    identity = now.identities.get(harvest.partition.site, "")
+    return {"harvest": harvest.digest, "profile": now.profile, "code": now.code, "keys": now.keys, "identity": identity}
 
 
 def stale_from(state: PartitionState, now: Fingerprints) -> tuple[Stage, str] | None:
@@ -131,6 +133,6 @@ def _state_key(state: PartitionState, stage: Stage, now: Fingerprints) -> str:
         {
             "stage": stage.value,
             "manifests": {s.value: m.digest for s, m in state.manifests.items()},
-            "now": [now.profile, now.contracts, now.code, now.keys],
+            "now": [now.profile, now.contracts, now.code, now.keys, now.identities.get(state.partition.site, "")],
         }
     )[:16]
