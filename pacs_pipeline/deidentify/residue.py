@@ -38,6 +38,7 @@ SHORTEST_NUMBER = 5  # characters of a part of an identifier that holds digits
 SHORTEST_IN_BYTES = 6  # a pattern that may be looked for anywhere, without boundaries
 SHORTEST_IN_UTF_16 = 8
 LONGEST_PATTERN = 128
+LONGEST_WIDE = LONGEST_PATTERN // 2  # characters of two bytes
 SHORTEST_NUMBER_IN_PIXELS = 10  # digits are ordinary grey values, so short numbers appear by chance
 SHORTEST_UID = 8
 REMEMBERED = 1024  # bytes; longer values do not repeat
@@ -363,6 +364,8 @@ class _Scan:
                 raise Quarantine(Reason.RESIDUE, named(tag))
         if readable and any(needle in readable for needle in needles.words):
             raise Quarantine(Reason.RESIDUE, named(tag))
+        if needles.wide and any(needle in text for text in _wide(data) for needle in needles.wide):
+            raise Quarantine(Reason.RESIDUE, named(tag))
         if needles.encoded:
             lower = data.lower()
             if any(needle in lower for needle in needles.encoded):
@@ -391,10 +394,11 @@ def _words_of(texts: frozenset[str], dates: frozenset[str]) -> _Words:
 
 @dataclass(frozen=True, slots=True)
 class _Needles:
-    """Byte patterns: ASCII words, ASCII numbers (which need boundaries), and other encodings."""
+    """Byte patterns: ASCII words, ASCII numbers (which need boundaries), ASCII in UTF-16, and other encodings."""
 
     words: tuple[bytes, ...]
     numbers: tuple[bytes, ...]
+    wide: tuple[bytes, ...]
     encoded: tuple[bytes, ...]
 
 
@@ -410,6 +414,7 @@ def _needles_of(texts: frozenset[str], dates: frozenset[str], raw: frozenset[byt
     """The patterns that the instances of a series have in common."""
     words: set[bytes] = set()
     numbers: set[bytes] = set()
+    wide: set[bytes] = set()
     encoded = {form for form in raw if len(form) >= SHORTEST_IN_BYTES}
     for text in texts | dates:
         text = text[:LONGEST_PATTERN]
@@ -417,13 +422,13 @@ def _needles_of(texts: frozenset[str], dates: frozenset[str], raw: frozenset[byt
             if len(text) >= SHORTEST_IN_BYTES and len(set(text)) >= 3:
                 (numbers if re.fullmatch(r"[\d.,/ -]+", text) else words).add(text.encode("ascii"))
             if len(text) >= SHORTEST_IN_UTF_16 and text not in dates:
-                encoded.add(text.encode("utf-16-le")[:-1])  # without the last zero it stands in UTF-16-BE, too
+                wide.add(text[:LONGEST_WIDE].encode("ascii"))
         else:
             forms = {text.encode("utf-8"), text.encode("utf-16-le"), text.encode("latin-1", "ignore")}
             encoded |= {form for form in forms if len(form) >= SHORTEST_IN_BYTES + 2}
     # a start of a pattern is enough, and one that is longer than the overlap of two pieces could be cut by both
     encoded = {form[:LONGEST_PATTERN] for form in encoded}
-    return _Needles(_least(words), tuple(sorted(numbers)), _least(encoded))
+    return _Needles(_least(words), tuple(sorted(numbers)), _least(wide), _least(encoded))
 
 
 def _least(patterns: set[bytes]) -> tuple[bytes, ...]:
@@ -442,6 +447,32 @@ def _readable(data: bytes) -> bytes:
     """
     values = np.frombuffer(data, np.uint8)
     run = (values - np.uint8(0x20)) < np.uint8(0x5F)  # wraps below the space: printable is 0x20 to 0x7E
+    if len(run) < SHORTEST_IN_BYTES:
+        return b""
+    return _stretches(values, run)
+
+
+def _wide(data: bytes) -> tuple[bytes, bytes]:
+    """The stretches of printable ASCII in UTF-16, in either byte order and at even and odd positions."""
+    values = np.frombuffer(data, np.uint8)
+    even, odd = values[0::2], values[1::2]
+    return _zero_beside(even, odd, before=1), _zero_beside(odd, even, before=0)
+
+
+def _zero_beside(letters: np.ndarray, others: np.ndarray, *, before: int) -> bytes:
+    """The stretches of ``letters`` that have a zero before them or behind them among ``others``.
+
+    ``before`` is how far the other byte before a letter lies back: a text's last letter may have a zero on one
+    side only.
+    """
+    zeros = np.zeros(len(letters) + 2, bool)
+    zeros[1 : 1 + len(others)] = others == 0
+    beside = zeros[1 - before : 1 - before + len(letters)] | zeros[2 - before : 2 - before + len(letters)]
+    return _stretches(letters, ((letters - np.uint8(0x20)) < np.uint8(0x5F)) & beside)
+
+
+def _stretches(values: np.ndarray, run: np.ndarray) -> bytes:
+    """What stands in the runs of at least six, in lower case, with a zero behind each."""
     if len(run) < SHORTEST_IN_BYTES:
         return b""
     start = run[:-1] & run[1:]
