@@ -22,18 +22,25 @@ class RewriteContext:
     """A :class:`~pacs_pipeline.deidentify.structured.ContentContext` over ``rewrite``.
 
     ``patient_names`` are the original names of the patient, folded by :func:`name_key`; ``clean`` is the text
-    cleaner, without one nothing stays of a text.
+    cleaner, ``retain`` what looks for people in a text that an option keeps; without them no text stays.
     """
 
     rewrite: Rewrite
     patient_names: frozenset[str] = frozenset()
     clean: Callable[[str], str] = _nothing
+    retain: Callable[[str], str] = _nothing
 
     @classmethod
-    def of(cls, rewrite: Rewrite, dataset: Elements, clean: Callable[[str], str] = _nothing) -> RewriteContext:
+    def of(
+        cls,
+        rewrite: Rewrite,
+        dataset: Elements,
+        clean: Callable[[str], str] = _nothing,
+        retain: Callable[[str], str] = _nothing,
+    ) -> RewriteContext:
         """The context of the instance whose original ``dataset`` is rewritten."""
         name = name_key(text_of(dataset.get(PATIENT_NAME), rewrite.patient.charsets))
-        return cls(rewrite, frozenset((name,)) - {""}, clean)
+        return cls(rewrite, frozenset((name,)) - {""}, clean, retain)
 
     def uid(self, original: str, /) -> str:
         """The replacement of a UID."""
@@ -50,6 +57,10 @@ class RewriteContext:
     def clean_text(self, text: str, /) -> str:
         """What the text cleaner leaves of ``text``."""
         return self.clean(text)
+
+    def retain_text(self, text: str, /) -> str:
+        """What stays of a text that an option retains."""
+        return self.retain(text)
 
     def pseudonym_of(self, name: str, /) -> str:
         """The patient's pseudonym when ``name`` is the patient's."""

@@ -111,6 +111,9 @@ class ContentContext(Protocol):
     def clean_text(self, text: str, /) -> str:
         """What may stay of a text; empty when nothing may."""
 
+    def retain_text(self, text: str, /) -> str:
+        """What stays of a text that an option retains: all but identifiers of people; empty when in doubt."""
+
     def pseudonym_of(self, name: str, /) -> str:
         """The pseudonym when ``name`` is the patient's own; empty otherwise."""
 
@@ -304,12 +307,14 @@ class _Cleaner:
 
     def _text(self, item: Elements, clean: Elements, action: ContentAction | None) -> None:
         original = self._decoded(item.get(TEXT))
-        text = DUMMY
-        if action is ContentAction.KEEP and is_writable(original):
-            text = original
-        elif action is ContentAction.CLEAN or (action is None and CLEAN_DESCRIPTORS in self.rules.options):
-            cleaned = self.context.clean_text(original) if original else ""
-            text = cleaned if is_writable(cleaned) else DUMMY
+        kept = ""
+        if original and action is ContentAction.KEEP:
+            kept = self.context.retain_text(original)
+        elif original and (
+            action is ContentAction.CLEAN or (action is None and CLEAN_DESCRIPTORS in self.rules.options)
+        ):
+            kept = self.context.clean_text(original)
+        text = kept if is_writable(kept) else DUMMY
         if text != original:
             self.context.count(TEXT, "D" if text == DUMMY else "C")
         clean[TEXT] = Element(TEXT, "UT", text.encode("ascii"))

@@ -51,17 +51,21 @@ class ReportEngine(Deidentifier):
     """The engine with documents wired in, as an end-to-end harness."""
 
     def __init__(
-        self, profile: Profile, keys: Keys, rules: StructuredRules, clean: Callable[[str], str] = nothing
+        self,
+        profile: Profile,
+        keys: Keys,
+        rules: StructuredRules,
+        clean: Callable[[str], str] = nothing,
+        retain: Callable[[str], str] = nothing,
     ) -> None:
         super().__init__(profile, keys)
-        self.rules = rules
-        self.clean = clean
+        self.rules, self.clean, self.retain = rules, clean, retain
 
     def _process(self, work: _Instance, out_dir: Path) -> Outcome:
         source = work.read(self.max_inflated_bytes, self.max_depth)
         patient = patient_of(source.dataset, self.keys, self.default_issuer)
         rewrite = Rewrite(self._plan, self.keys, source.buffer, patient, self._uids, source.encoding.little)
-        context = RewriteContext.of(rewrite, source.dataset, self.clean)
+        context = RewriteContext.of(rewrite, source.dataset, self.clean, self.retain)
         if family_of(_uid_of(source.dataset, SOP_CLASS)) is Family.PRESENTATION:
             clean = clean_presentation(source.dataset, context)
         else:
