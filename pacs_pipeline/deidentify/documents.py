@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pacs_pipeline.deidentify import vocabulary
 from pacs_pipeline.deidentify.codec import Element, Elements
 from pacs_pipeline.deidentify.content_rules import StructuredRules
 from pacs_pipeline.deidentify.structured import (
     CONTENT_TAGS,
     DUMMY,
+    SCHEME,
     ContentContext,
     clean_root,
+    is_filled,
     items_of,
     keyword_in,
 )
@@ -20,6 +23,8 @@ VERIFYING_OBSERVERS, OBSERVER_NAME, ORGANIZATION, VERIFIED_AT = 0x0040A073, 0x00
 OBSERVER_CODE = 0x0040A088
 COMPLETION_FLAG, VERIFICATION_FLAG, PRELIMINARY_FLAG = 0x0040A491, 0x0040A493, 0x0040A496
 REFERENCED_REQUEST = 0x0040A370
+CODING_SCHEMES = 0x00080110
+EQUIPMENT, MANUFACTURER = 0x0018A001, 0x00080070
 # PS3.3 C.17.2: closed lists, and type 2 attributes that Table E.1-1 would remove
 _FLAGS = {
     COMPLETION_FLAG: ("PARTIAL", "COMPLETE"),
@@ -37,9 +42,11 @@ def clean_document(dataset: Elements, rules: StructuredRules, context: ContentCo
     observer without a name, which its VerificationFlag requires. Evidence, predecessors and identical documents
     are references and stay with their new UIDs. Raises Quarantine: STRUCTURED_REPORT.
     """
-    special = CONTENT_TAGS | _FLAGS.keys() | {VERIFYING_OBSERVERS, REFERENCED_REQUEST}
+    special = CONTENT_TAGS | _FLAGS.keys() | {VERIFYING_OBSERVERS, REFERENCED_REQUEST, CODING_SCHEMES}
     clean = context.generic({tag: element for tag, element in dataset.items() if tag not in special}, top=True)
     clean |= clean_root(dataset, rules, context)
+    clean |= published_schemes(dataset, context)
+    drop_unknown_equipment(clean)
     for tag, values in _FLAGS.items():
         if tag in dataset:
             flag = keyword_in(dataset[tag])
@@ -55,6 +62,23 @@ def clean_document(dataset: Elements, rules: StructuredRules, context: ContentCo
         cleaned = [with_type_2(context.generic(item), item, _REQUEST_TYPE_2) for item in requests]
         clean[REFERENCED_REQUEST] = Element(REFERENCED_REQUEST, "SQ", items=cleaned)
     return with_type_2(clean, dataset, _DOCUMENT_TYPE_2)
+
+
+def published_schemes(dataset: Elements, context: ContentContext) -> Elements:
+    """CodingSchemeIdentificationSequence without the schemes of hospitals and makers, whose codes are gone."""
+    items = items_of(dataset.get(CODING_SCHEMES))
+    kept = [context.generic(item) for item in items if keyword_in(item.get(SCHEME)) in vocabulary.code_schemes()]
+    return {CODING_SCHEMES: Element(CODING_SCHEMES, "SQ", items=kept)} if kept else {}
+
+
+def drop_unknown_equipment(clean: Elements) -> None:
+    """Contributing equipment needs a Manufacturer (type 1, PS3.3 C.12.1); an item whose maker went goes, too."""
+    items = items_of(clean.get(EQUIPMENT))
+    kept = [item for item in items if is_filled(item.get(MANUFACTURER))]
+    if kept:
+        clean[EQUIPMENT] = Element(EQUIPMENT, "SQ", items=kept)
+    else:
+        clean.pop(EQUIPMENT, None)
 
 
 def with_type_2(clean: Elements, source: Elements, tags: tuple[int, ...]) -> Elements:

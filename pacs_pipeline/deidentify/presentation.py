@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pacs_pipeline.deidentify import icc, vocabulary
 from pacs_pipeline.deidentify.codec import Element, Elements
-from pacs_pipeline.deidentify.documents import with_type_2
+from pacs_pipeline.deidentify.documents import CODING_SCHEMES, drop_unknown_equipment, published_schemes, with_type_2
 from pacs_pipeline.deidentify.structured import DUMMY, ContentContext, is_filled, is_writable, items_of, keyword_in
 from pacs_pipeline.deidentify.values import dummy, named, valid
 from pacs_pipeline.errors import Quarantine
@@ -42,7 +42,10 @@ def clean_presentation(dataset: Elements, context: ContentContext) -> Elements:
     shutters go with their overlays. Raises Quarantine: UNSUPPORTED, for what cannot be understood.
     """
     special = {ANNOTATIONS, LAYERS, GROUPS, CONTENT_LABEL, CONTENT_DESCRIPTION, ICC_PROFILE, SHUTTER_SHAPE}
+    special.add(CODING_SCHEMES)
     clean = context.generic({tag: element for tag, element in dataset.items() if tag not in special}, top=True)
+    clean |= published_schemes(dataset, context)
+    drop_unknown_equipment(clean)
     names = _layer_names(dataset)
     if ANNOTATIONS in dataset:
         items = [_annotation(item, names, context) for item in items_of(dataset[ANNOTATIONS])]

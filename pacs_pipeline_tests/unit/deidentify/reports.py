@@ -255,14 +255,27 @@ def planted() -> list[Dataset]:
     return one + two
 
 
+_OF_REPORTS = [
+    "AuthorObserverSequence",
+    "CompletionFlag",
+    "ConceptNameCodeSequence",
+    "ContentDate",
+    "ContentSequence",
+    "ContentTime",
+    "ContinuityOfContent",
+    "CurrentRequestedProcedureEvidenceSequence",
+    "PerformedProcedureCodeSequence",
+    "ReferencedRequestSequence",
+    "ValueType",
+    "VerificationFlag",
+    "VerifyingObserverSequence",
+]
+
+
 def presentation(sop_class: str = "11.1", **attributes: object) -> FileDataset:
     """A presentation state with texts wherever it has any."""
     ds = document([], sop_class)
-    for keyword in (
-        "ValueType ContinuityOfContent ConceptNameCodeSequence CompletionFlag VerificationFlag ContentSequence "
-        "VerifyingObserverSequence AuthorObserverSequence ReferencedRequestSequence ContentDate ContentTime "
-        "CurrentRequestedProcedureEvidenceSequence PerformedProcedureCodeSequence"
-    ).split():
+    for keyword in _OF_REPORTS:
         delattr(ds, keyword)
     ds.Modality = "PR"
     ds.ContentLabel, ds.ContentDescription = "ABERNATHY", "secret view of Josephine"

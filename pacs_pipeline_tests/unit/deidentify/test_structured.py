@@ -10,6 +10,7 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -400,6 +401,20 @@ def test_only_templates_of_the_standard_stay_named(bench: Reports) -> None:
     assert "ContentTemplateSequence" not in bench.clean(document([], template="ABERNATHY"))
 
 
+def test_only_published_coding_schemes_are_identified(bench: Reports) -> None:
+    ours, theirs = Dataset(), Dataset()
+    ours.CodingSchemeDesignator, ours.CodingSchemeUID = "SCT", "2.16.840.1.113883.6.96"
+    theirs.CodingSchemeDesignator, theirs.CodingSchemeUID = "99SECRET", "1.2.999.3"
+    theirs.CodingSchemeName = theirs.CodingSchemeResponsibleOrganization = "Marienhospital"
+    ds = document([picture()], CodingSchemeIdentificationSequence=Sequence([theirs, ours]))
+    path = bench.path(ds)
+    assert leaks(path) == []
+    (kept,) = builder.load(path).CodingSchemeIdentificationSequence
+    assert kept.CodingSchemeDesignator == "SCT"
+    ds.CodingSchemeIdentificationSequence = Sequence([theirs])
+    assert "CodingSchemeIdentificationSequence" not in bench.clean(ds)
+
+
 def test_an_item_with_several_names_or_values_is_reduced_to_the_first(bench: Reports) -> None:
     item = coded(FINDING, code("39607008", "SCT", "Lung"))
     item.ConceptCodeSequence.append(PRIVATE)
@@ -642,6 +657,88 @@ def test_no_new_error_of_conformance(bench: Reports, kind: str, profile: str) ->
     }[kind]()
     path = bench.path(ds, "113107", profile=profile)
     assert problems(path) - problems(bench.folder / "in.dcm") == set()
+
+
+# A measurement report of another maker (TID 1500)
+
+
+def measurement_report() -> FileDataset:
+    """As highdicom writes it: observers, a region, measurements, a finding and its site."""
+    sr = pytest.importorskip("highdicom.sr")
+    from pydicom.sr.codedict import codes
+
+    source = builder.image()
+    observer = sr.ObserverContext(
+        observer_type=codes.DCM.Person,
+        observer_identifying_attributes=sr.PersonObserverIdentifyingAttributes(
+            name="Kowalczyk^Zdzislaw", login_name="secret", organization_name="Marienhospital"
+        ),
+    )
+    device = sr.ObserverContext(
+        observer_type=codes.DCM.Device,
+        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+            uid="1.2.999.8", name="secret station", serial_number="secret-7"
+        ),
+    )
+    region = sr.ImageRegion(
+        graphic_type=sr.GraphicTypeValues.CIRCLE,
+        graphic_data=np.array([[3.0, 3.0], [4.5, 4.5]]),
+        source_image=sr.SourceImageForRegion(source.SOPClassUID, source.SOPInstanceUID),
+    )
+    group = sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        referenced_region=region,
+        tracking_identifier=sr.TrackingIdentifier(uid="1.2.999.9", identifier="Abernathy lesion 1"),
+        finding_type=codes.SCT.Nodule,
+        finding_sites=[sr.FindingSite(codes.SCT.Lung)],
+        measurements=[sr.Measurement(name=codes.SCT.Diameter, value=12.75, unit=codes.UCUM.Millimeter)],
+        qualitative_evaluations=[sr.QualitativeEvaluation(codes.DCM.LevelOfSignificance, codes.SCT.Yes)],
+    )
+    report = sr.MeasurementReport(
+        observation_context=sr.ObservationContext(
+            observer_person_context=observer,
+            observer_device_context=device,
+        ),
+        procedure_reported=codes.LN.CTUnspecifiedBodyRegion,
+        imaging_measurements=[group],
+    )
+    made = sr.Comprehensive3DSR(
+        evidence=[source],
+        content=report,
+        series_number=7,
+        series_instance_uid="1.2.999.7.7",
+        sop_instance_uid="1.2.999.7.7.7",
+        instance_number=1,
+        manufacturer="SIEMENS",
+        is_complete=True,
+        is_verified=True,
+        verifying_observer_name="Kowalczyk^Zdzislaw",
+        verifying_organization="Marienhospital",
+        institution_name="Marienhospital",
+        series_description="Josephine",
+    )
+    return FileDataset("", made, file_meta=made.file_meta, preamble=bytes(128))
+
+
+@pytest.mark.parametrize("options", [("113107",), ("113105", "113107")])
+def test_a_measurement_report_comes_through_useful(bench: Reports, options: tuple[str, ...]) -> None:
+    path = bench.path(measurement_report(), *options)
+    assert leaks(path) == []
+    clean = builder.load(path)
+    found = {concept_of(item): item for item in walk(clean)}
+    measured = found["81827009"].MeasuredValueSequence[0]
+    assert float(measured.NumericValue) == 12.75
+    assert measured.MeasurementUnitsCodeSequence[0].CodeValue == "mm"
+    assert found["363698007"].ConceptCodeSequence[0].CodeValue == "39607008"
+    assert found["121071"].ConceptCodeSequence[0].CodeMeaning == "Nodule"
+    assert list(found["111030"].GraphicData) == [3, 3, 4.5, 4.5]
+    evidence = clean.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+    pictures = [item for item in walk(clean) if item.ValueType == "IMAGE"]
+    assert pictures
+    assert {i.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for i in pictures} == {
+        evidence.ReferencedSOPInstanceUID
+    }
+    if validator() is not None:
+        assert problems(path) - problems(bench.folder / "in.dcm") == set()
 
 
 # Random trees
