@@ -143,9 +143,9 @@ class StructuredRules:
         """Whether the table takes the concept for a description, which names nobody in itself."""
         return canonical(scheme, value) in _descriptions()
 
-    def meaning(self, scheme: str, value: str, meaning: str) -> str | None:
-        """The meaning to write for a code; None for a code that neither a context group nor the table has."""
-        published = vocabulary.code_meaning(scheme, value, meaning)
+    def meaning(self, scheme: str, value: str) -> str | None:
+        """The published meaning of a code; None for a code that neither a context group nor the table has."""
+        published = vocabulary.code_meaning(scheme, value, "")
         return published if published is not None else self._meanings.get(canonical(scheme, value))
 
 

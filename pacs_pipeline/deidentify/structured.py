@@ -95,7 +95,7 @@ _AGES = frozenset(
 _YEAR = "a"
 _ANNOTATION = re.compile(r"\{[^{}]*\}")
 _TEMPLATE_ID = re.compile(r"[1-9]\d{0,5}")
-_SCHEME_VERSION = re.compile(r"[\d.]{1,16}")
+_SCHEME_VERSION = re.compile(r"\d{1,2}(\.\d{1,2}){0,2}")  # no date and no number of a person
 _LONGEST_POSITION = 64 * 4  # bytes of ReferencedContentItemIdentifier; trees are far less deep
 
 
@@ -160,7 +160,7 @@ def has_references(item: Elements) -> bool:
 def identifying_texts(dataset: Elements, rules: StructuredRules, decode: Callable[[bytes], str]) -> Iterator[str]:
     """The texts of content items that the table knows as identifiers, for the residue scan and the text cleaner."""
     for item in items_of(dataset.get(CONTENT)):
-        scheme, value, _ = _code_of(item.get(CONCEPT_NAME))
+        scheme, value = _code_of(item.get(CONCEPT_NAME))
         action = rules.action(scheme, value, "TEXT")
         if action in (ContentAction.REMOVE, ContentAction.DUMMY) and not rules.is_description(scheme, value):
             element = item.get(TEXT)
@@ -202,7 +202,7 @@ class _Cleaner:
         clean: Elements = {}
         self._enumerated(item, clean, RELATIONSHIP, required=False)
         value_type = self._value_type(item)
-        scheme, value, _ = _code_of(item.get(CONCEPT_NAME))
+        scheme, value = _code_of(item.get(CONCEPT_NAME))
         action = self.rules.action(scheme, value, value_type)
         if self._may_go(item, clean, action, value_type):
             self.context.count(CONTENT, "X")
@@ -262,8 +262,8 @@ class _Cleaner:
 
     def _published(self, element: Element | None, what: str) -> Elements | None:
         """The code in a code sequence when it is published."""
-        scheme, value, meaning = _code_of(element)
-        written = self.rules.meaning(scheme, value, meaning) if value else None
+        scheme, value = _code_of(element)
+        written = self.rules.meaning(scheme, value) if value else None
         if written is None:
             if self.rules.unknown == "withhold":
                 raise _problem(f"{what} is of no published coding scheme")
@@ -341,7 +341,7 @@ class _Cleaner:
         if units is None or NUMERIC not in kept or not kept[NUMERIC].data.strip(b" \0"):
             return None
         kept[UNITS] = Element(UNITS, "SQ", items=[units])
-        if canonical(*_code_of(item.get(CONCEPT_NAME))[:2]) in _AGES and _code_of(kept[UNITS])[1] == _YEAR:
+        if canonical(*_code_of(item.get(CONCEPT_NAME))) in _AGES and _code_of(kept[UNITS])[1] == _YEAR:
             kept = _capped(kept)
         return kept
 
@@ -356,11 +356,11 @@ class _Cleaner:
 
     def _units(self, measured: Elements) -> Elements | None:
         """A unit with its annotations left out where they are no published ones; they do not change a unit (UCUM)."""
-        scheme, value, meaning = _code_of(measured.get(UNITS))
-        if scheme == "UCUM" and self.rules.meaning(scheme, value, meaning) is None:
+        scheme, value = _code_of(measured.get(UNITS))
+        if scheme == "UCUM" and self.rules.meaning(scheme, value) is None:
             value = _ANNOTATION.sub("", value)
-            value, meaning = f"1{value}" if value[:1] in ("", "/") else value, ""
-        written = self.rules.meaning(scheme, value, meaning) if value else None
+            value = f"1{value}" if value[:1] in ("", "/") else value
+        written = self.rules.meaning(scheme, value) if value else None
         if written is None:
             if self.rules.unknown == "withhold":
                 raise _problem("a unit is of no published coding scheme")
@@ -445,13 +445,13 @@ def coded(value: str, scheme: str, meaning: str, version: str = "") -> Elements:
     return item
 
 
-def _code_of(element: Element | None) -> tuple[str, str, str]:
-    """Scheme, value and meaning of the first item of a code sequence, empty where they are absent."""
+def _code_of(element: Element | None) -> tuple[str, str]:
+    """Scheme and value of the first item of a code sequence, empty where they are absent."""
     items = items_of(element)
     if not items:
-        return "", "", ""
+        return "", ""
     value = keyword_in(items[0].get(CODE_VALUE)) or keyword_in(items[0].get(LONG_CODE))
-    return keyword_in(items[0].get(SCHEME)), value, keyword_in(items[0].get(MEANING))
+    return keyword_in(items[0].get(SCHEME)), value
 
 
 def _version_of(element: Element | None) -> str:

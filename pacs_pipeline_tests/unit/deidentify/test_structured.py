@@ -401,6 +401,35 @@ def test_only_templates_of_the_standard_stay_named(bench: Reports) -> None:
     assert "ContentTemplateSequence" not in bench.clean(document([], template="ABERNATHY"))
 
 
+@pytest.mark.parametrize(("version", "kept"), [("1.1", "1.1"), ("20200317", ""), ("5550123", ""), ("secret", "")])
+def test_versions_of_schemes_are_short(bench: Reports, version: str, kept: str) -> None:
+    finding = code("39607008", "SCT", "Lung")
+    finding.CodingSchemeVersion = version
+    (item,) = bench.items([coded(FINDING, finding)])
+    assert item.ConceptCodeSequence[0].get("CodingSchemeVersion", "") == kept
+
+
+def test_meanings_are_never_taken_from_the_file(bench: Reports) -> None:
+    """Not even when they are made of known words and short numbers, which a number of a person may be, too."""
+    (item,) = bench.items([coded(FINDING, code("39607008", "SCT", "Lung 5550 123"))])
+    assert item.ConceptCodeSequence[0].CodeMeaning == "Lung structure"
+
+
+def test_names_in_other_scripts_are_known_and_not_written(bench: Reports) -> None:
+    name = "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce=\u3084\u307e\u3060^\u305f\u308d\u3046"
+    children = [
+        content("PNAME", code("121029", "DCM", "Subject Name"), PersonName=name),
+        text(FINDING, "\u5c71\u7530 \u592a\u90ce"),
+    ]
+    ds = document(children, SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientName=name)
+    for cleaner in (reports.nothing, lambda t: t):
+        path = bench.path(ds, "113105", clean=cleaner)
+        clean = builder.load(path)
+        assert clean.ContentSequence[0].PersonName == clean.PatientName
+        assert clean.ContentSequence[1].TextValue == "ANONYMIZED"
+        assert leaks(path, ["Yamada", "Tarou", "\u5c71\u7530"]) == []
+
+
 def test_only_published_coding_schemes_are_identified(bench: Reports) -> None:
     ours, theirs = Dataset(), Dataset()
     ours.CodingSchemeDesignator, ours.CodingSchemeUID = "SCT", "2.16.840.1.113883.6.96"
