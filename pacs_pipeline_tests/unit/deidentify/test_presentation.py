@@ -86,7 +86,10 @@ def test_groups_styles_and_compound_graphics_carry_no_names(bench: Reports) -> N
     annotation.CompoundGraphicSequence = Sequence([compound])
     path = bench.path(ds)
     assert leaks(path) == []
-    assert builder.load(path).GraphicGroupSequence[0].GraphicGroupLabel == "GROUP 1"
+    clean = builder.load(path)
+    assert clean.GraphicGroupSequence[0].GraphicGroupLabel == "GROUP 1"
+    assert "CompoundGraphicSequence" not in clean.GraphicAnnotationSequence[0]
+    assert "TextStyleSequence" not in clean.GraphicAnnotationSequence[0].TextObjectSequence[0]
 
 
 @pytest.mark.parametrize(

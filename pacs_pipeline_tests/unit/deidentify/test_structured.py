@@ -166,6 +166,24 @@ def test_an_item_on_which_others_hang_is_not_removed(bench: Reports) -> None:
     assert float(item.ContentSequence[0].MeasuredValueSequence[0].NumericValue) == 7
 
 
+def test_what_a_region_was_selected_from_stays(bench: Reports) -> None:
+    illustration = code("121200", "DCM", "Illustration of ROI")
+    region = content(
+        "SCOORD",
+        None,
+        [picture(illustration, relationship="SELECTED FROM")],
+        GraphicData=[1.0, 2.0],
+        GraphicType="POINT",
+    )
+    items = bench.items([region, picture(illustration)])
+    assert [item.ValueType for item in items] == ["SCOORD"]
+    assert items[0].ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID.startswith("2.25.")
+
+
+def test_a_position_is_not_longer_than_a_tree_is_deep(bench: Reports) -> None:
+    assert bench.refused(document([picture(), by_reference(*range(1, 80))])).reason is Reason.STRUCTURED_REPORT
+
+
 def test_a_removed_container_takes_all_below_with_it(bench: Reports) -> None:
     device = content(
         "CONTAINER",
