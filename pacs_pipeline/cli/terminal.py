@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -16,6 +15,8 @@ from pacs_pipeline.records import Books, Partition
 
 console = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
+
+_HYPHENATED = {"quarantined": "quaran-\ntined", "unavailable": "unavail-\nable"}
 
 ProgressOf = Callable[[Partition], Callable[[str, int, int], None]]
 
@@ -59,7 +60,7 @@ def bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
 
 def _table(*columns: str) -> Table:
     """A table that fits the headings of the books into 80 columns."""
-    return Table(*columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    return Table(*columns, box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold underline")
 
 
 def books_table(books: Iterable[Books], verdicts: dict[Partition, str] | None = None) -> Table:
@@ -72,7 +73,7 @@ def books_table(books: Iterable[Books], verdicts: dict[Partition, str] | None = 
     table.columns[0].no_wrap = True
     for name in names:
         total = sum(getattr(b, name) for b in found)
-        table.add_column(name, justify="right", footer=f"{total:,}")
+        table.add_column(_HYPHENATED.get(name, name), justify="right", footer=f"{total:,}")
     table.add_column("books", footer="")
     for b in found:
         closed = "[green]closed[/]" if b.closed else f"[red]open[/] {escape('; '.join(b.problems))}"

@@ -20,13 +20,13 @@ def rendered(table: Table) -> str:
 
 
 def test_the_books_can_be_read_in_a_terminal_of_80_columns() -> None:
-    partitions = [Partition("radiology", DAY + dt.timedelta(days=n)) for n in range(3)]
+    partitions = [Partition("north", DAY + dt.timedelta(days=n)) for n in range(3)]
     books = [
         Books(partition, expected=12_345, published=12_000, excluded=45, quarantined=290, unavailable=10)
         for partition in partitions
     ]
     text = rendered(terminal.books_table(books, dict.fromkeys(partitions, "passed")))
-    for heading in ("partition", "verdict", "expected", "published", "excluded", "quarantined", "unavailable", "books"):
+    for heading in ("partition", "verdict", "expected", "published", "excluded", "quaran-", "unavail-", "books"):
         assert heading in text
     assert "…" not in text
     assert "37,035" in text  # the total
