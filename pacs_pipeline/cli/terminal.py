@@ -16,6 +16,8 @@ from pacs_pipeline.records import Books, Partition
 console = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
 
+_HYPHENATED = {"quarantined": "quaran-\ntined", "unavailable": "unavail-\nable"}
+
 ProgressOf = Callable[[Partition], Callable[[str, int, int], None]]
 
 
@@ -56,16 +58,22 @@ def bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+def _table(*columns: str) -> Table:
+    """A table that fits the headings of the books into 80 columns."""
+    return Table(*columns, box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold underline")
+
+
 def books_table(books: Iterable[Books], verdicts: dict[Partition, str] | None = None) -> Table:
     """The books of partitions, one row each, with totals."""
     found = list(books)
     names = ("expected", "published", "excluded", "quarantined", "unavailable")
-    table = Table("partition", *([] if verdicts is None else ["verdict"]), show_footer=len(found) > 1)
+    table = _table("partition", *([] if verdicts is None else ["verdict"]))
+    table.show_footer = len(found) > 1
     table.columns[0].footer = "total"
     table.columns[0].no_wrap = True
     for name in names:
         total = sum(getattr(b, name) for b in found)
-        table.add_column(name, justify="right", footer=f"{total:,}")
+        table.add_column(_HYPHENATED.get(name, name), justify="right", footer=f"{total:,}")
     table.add_column("books", footer="")
     for b in found:
         closed = "[green]closed[/]" if b.closed else f"[red]open[/] {escape('; '.join(b.problems))}"
@@ -76,7 +84,10 @@ def books_table(books: Iterable[Books], verdicts: dict[Partition, str] | None = 
 
 def rows_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
     """Any rows as text."""
-    table = Table(*columns, title=title, title_justify="left")
+    table = _table(*columns)
+    table.title, table.title_justify = title, "left"
+    for column in table.columns:
+        column.overflow = "fold"  # what does not fit is continued below: half a value helps nobody
     for row in rows:
         table.add_row(*("" if value is None else escape(str(value)) for value in row))
     return table

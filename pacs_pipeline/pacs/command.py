@@ -81,8 +81,10 @@ def decode(encoded: bytes | bytearray) -> dict[str, str | int]:
             raise ValueError("it ends inside an element")
         group, element, length = _ELEMENT.unpack_from(encoded, position)
         start, position = position + _ELEMENT.size, position + _ELEMENT.size + length
-        if group or position > len(encoded):
-            raise ValueError("an element is not of group 0000, or longer than the command set")
+        if position > len(encoded):
+            raise ValueError("an element is longer than the command set")
+        if group:  # DCMTK's servers append what belongs into the identifier, such as FailedSOPInstanceUIDList
+            continue
         if element in _TEXT:
             command[_TEXT[element]] = encoded[start:position].decode("latin-1").strip(" \0")
         elif element in _NUMBERS and length:

@@ -64,6 +64,12 @@ def test_what_is_no_command_set(encoded: bytes) -> None:
         decode(encoded)
 
 
+def test_elements_of_other_groups_are_passed_over() -> None:
+    status = {"CommandField": 0x8010, "CommandDataSetType": NO_DATA_SET, "Status": 0xC000}
+    appended = struct.pack("<HHLL", 0x0008, 0x0000, 4, 10) + struct.pack("<HHL", 0x0008, 0x0058, 2) + b"31"
+    assert decode(encode(status) + appended) == status
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(encoded: bytes) -> None:
     try:

@@ -116,4 +116,4 @@ def test_the_examples_have_titles_and_answers(loaded: Path) -> None:
         assert example.title
         assert warehouse.query(loaded, example.sql).rows, example.name
     intervals = warehouse.query(loaded, examples[0].sql)
-    assert [row[intervals.columns.index("days_since_previous")] for row in intervals.rows] == [None, 8]
+    assert [row[intervals.columns.index("days_later")] for row in intervals.rows] == [None, 8]

@@ -5,7 +5,7 @@ SELECT
     ModalitiesInStudy,
     site,
     date_diff('day', lag(StudyDate) OVER (PARTITION BY PatientID ORDER BY StudyDate, StudyInstanceUID), StudyDate)
-                                                                                      AS days_since_previous
+                                                                                      AS days_later
 FROM study
 QUALIFY count(*) OVER (PARTITION BY PatientID) >= 2
 ORDER BY PatientID, StudyDate, StudyInstanceUID
