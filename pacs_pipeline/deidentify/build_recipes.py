@@ -87,6 +87,16 @@ def clean_descriptors_line(row: TableRow) -> str | None:
     return f"REPLACE {field_of(row.tag)} func:clean_text"
 
 
+def clean_content_line(row: TableRow) -> str | None:
+    """The line of the Clean Structured Content option for content items outside SR trees (PS3.15 E.3.4).
+
+    ContentSequence itself is a matter of the whole document, waveforms are withheld.
+    """
+    if row.tag == "00400555":  # Acquisition Context Sequence
+        return f"REPLACE {field_of(row.tag)} func:clean_content"
+    return f"KEEP {field_of(row.tag)}" if row.tag == "00400610" else None  # preparation steps are walked
+
+
 def _vr(tag: str) -> str:
     """The VR of a table row, nothing for repeating groups and what is newer than pydicom's dictionary."""
     try:
@@ -111,6 +121,9 @@ def recipes() -> dict[str, str]:
             "option Clean Descriptors", "113105", rows, "clean_descriptors", clean_descriptors_line
         ),
     }
+    texts["structured_content.deid"] = _recipe(
+        "option Clean Structured Content", "113104", rows, "clean_structured_content", clean_content_line
+    )
     for name, title, code, column in (
         ("full_dates", "Retain Longitudinal Temporal Information with Full Dates", "113106", FULL_DATES),
         ("patient_characteristics", "Retain Patient Characteristics", "113108", "retain_patient_characteristics"),

@@ -7,10 +7,12 @@ the reason, until a rule says how to prove it clean.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pacs_pipeline.deidentify.codec import PIXEL_DATA, Element, Elements, components
+from pacs_pipeline.deidentify.document_classes import Family, family_of, option_for
 from pacs_pipeline.deidentify.values import registered_name
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
@@ -79,11 +81,17 @@ def header_of(dataset: Elements) -> Header:
     )
 
 
-def require_releasable(dataset: Elements) -> None:
-    """Raise Quarantine unless the class of the instance can be proven clean."""
+def require_releasable(dataset: Elements, options: Collection[str]) -> Family | None:
+    """Raise Quarantine unless the class of the instance can be proven clean under ``options`` (codes of CID 7050).
+
+    Returns the family of a document or presentation state, None for an image.
+    """
     header = header_of(dataset)
     if not header.sop_class:
         raise Quarantine(Reason.UNREADABLE, "the data set has no SOPClassUID")
+    family = family_of(header.sop_class)
+    if family is not None and option_for(family) in options:
+        return family
     risk = _BY_CLASS.get(header.sop_class)
     if header.sop_class.startswith(_REPORTS):
         raise Quarantine(Reason.STRUCTURED_REPORT, name_of(header.sop_class))
@@ -96,6 +104,7 @@ def require_releasable(dataset: Elements) -> None:
     problem = _burned_in(header, risk)
     if problem:
         raise Quarantine(Reason.BURNED_IN_TEXT, f"{name_of(header.sop_class)}: {problem}")
+    return None
 
 
 def name_of(sop_class: str) -> str:

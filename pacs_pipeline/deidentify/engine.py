@@ -28,21 +28,27 @@ from pacs_pipeline.deidentify.codec import (
     encode_meta,
     read,
 )
+from pacs_pipeline.deidentify.content_context import RewriteContext
 from pacs_pipeline.deidentify.descriptors import TextCleaner
+from pacs_pipeline.deidentify.document_classes import Family
+from pacs_pipeline.deidentify.documents import clean_document
 from pacs_pipeline.deidentify.identity import EVERYWHERE, IdentityRule, patient_of
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.outcome import Outcome
 from pacs_pipeline.deidentify.pixels import check_pixels
+from pacs_pipeline.deidentify.presentation import clean_presentation
 from pacs_pipeline.deidentify.profile import ENGINE_VERSION, Profile
 from pacs_pipeline.deidentify.rewrite import (
     SERIES_INSTANCE,
     SOP_INSTANCE,
     STUDY_INSTANCE,
+    Patient,
     Plan,
     Rewrite,
     actions_of,
 )
 from pacs_pipeline.deidentify.row import instance_row
+from pacs_pipeline.deidentify.structured import clean_items, identifying_texts
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
 
@@ -121,6 +127,21 @@ class Deidentifier:
             work.discard()
             raise
 
+    def _rewrite(self, sop_class: str, source: Source, patient: Patient) -> Rewrite:
+        def items(rewrite: Rewrite, found: list[Elements]) -> list[Elements]:
+            return clean_items(found, self.profile.content, RewriteContext.of(rewrite, source.dataset))
+
+        return Rewrite(
+            plan=self._plan(sop_class),
+            keys=self.keys,
+            buffer=source.buffer,
+            patient=patient,
+            uids=self._uids,
+            cleaner_of=TextCleaner,
+            content_of=items,
+            little=source.encoding.little,
+        )
+
     def _plan(self, sop_class: str) -> Plan:
         plan = self._plans.get(sop_class)
         if plan is None:
@@ -129,17 +150,27 @@ class Deidentifier:
 
     def _process(self, work: _Instance, out_dir: Path) -> Outcome:
         source = work.read(self.max_inflated_bytes, self.max_depth)
-        require_releasable(source.dataset)
+        sop_class = _uid_of(source.dataset, SOP_CLASS)
+        family = require_releasable(source.dataset, self.profile.codes)
         for tag in (SOP_INSTANCE, SERIES_INSTANCE, STUDY_INSTANCE):
             if not _uid_of(source.dataset, tag):
                 raise Quarantine(Reason.UNREADABLE, "the data set lacks one of its instance UIDs")
-        check_pixels(source)
+        if family is None:
+            check_pixels(source)
         patient = patient_of(source.dataset, self.keys, self.identity)
-        plan = self._plan(_uid_of(source.dataset, SOP_CLASS))
-        rewrite = Rewrite(plan, self.keys, source.buffer, patient, self._uids, TextCleaner, source.encoding.little)
-        clean = rewrite.dataset(source.dataset) | rewrite.mark()
+        rewrite = self._rewrite(sop_class, source, patient)
+        context = RewriteContext.of(rewrite, source.dataset)
+        if family is None:
+            clean = rewrite.dataset(source.dataset)
+        elif family is Family.PRESENTATION:
+            clean = clean_presentation(source.dataset, context)
+        else:
+            clean = clean_document(source.dataset, self.profile.content, context)
+        clean |= rewrite.mark()
         inflated = work.write(clean, source, out_dir)
         sought = residue.identifiers_of(source.dataset, self.profile.retains)
+        for text in identifying_texts(source.dataset, self.profile.content, context.decode):
+            sought.add_text(text)
         residue.verify(work.temporary, sought, source.encoding, inflated, self.profile.safe_private)
         row = instance_row(clean, source.encoding, source.transfer_syntax)
         row |= {"profile_fingerprint": self.profile.fingerprint, "code_version": self._version}

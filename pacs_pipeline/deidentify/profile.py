@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pydicom.datadict import tag_for_keyword
 
 from pacs_pipeline.deidentify import vocabulary
+from pacs_pipeline.deidentify.content_rules import StructuredRules, content_table_digest
 from pacs_pipeline.deidentify.iod import attribute_type
 from pacs_pipeline.deidentify.recipe import (
     Action,
@@ -29,6 +31,7 @@ from pacs_pipeline.errors import SettingsError
 CODE_MEANINGS = vocabulary.CODE_MEANINGS
 ENGINE_VERSION = "2"  # raised whenever the same rules give other bytes; it is part of every fingerprint
 
+UnknownConcepts = Literal["replace", "withhold"]
 BASIC = "113100"
 _RECIPES = Path(__file__).with_name("recipes")
 
@@ -48,7 +51,7 @@ OPTIONS = {
     "retain-institution-identity": Option("113112", "institution_identity.deid"),
     "retain-patient-characteristics": Option("113108", "patient_characteristics.deid"),
     "clean-descriptors": Option("113105", "clean_descriptors.deid"),
-    "clean-structured-content": Option("113104"),
+    "clean-structured-content": Option("113104", "structured_content.deid"),
     "clean-graphics": Option("113103"),
     "clean-pixel-data": Option("113101"),
     "retain-safe-private": Option("113111"),
@@ -59,6 +62,8 @@ _RESEARCH = (
     "retain-device-identity",
     "retain-patient-characteristics",
     "clean-descriptors",
+    "clean-structured-content",
+    "clean-graphics",
     "retain-safe-private",
     "modified-dates",
 )
@@ -66,13 +71,20 @@ PROFILES: dict[str, tuple[str, ...]] = {
     "basic": (),
     "basic-modified-dates": ("modified-dates",),
     "research": _RESEARCH,
-    "limited": ("retain-patient-characteristics", "clean-descriptors", "retain-safe-private", "retain-full-dates"),
+    "limited": (
+        "retain-patient-characteristics",
+        "clean-descriptors",
+        "clean-structured-content",
+        "clean-graphics",
+        "retain-safe-private",
+        "retain-full-dates",
+    ),
 }
 NOT_DONE = {
     "clean-recognizable-visual-features": "faces in head scans are not changed; see the known limits",
 }
 # The identity of the objects and what makes them readable: the engine decides, a project's recipe does not.
-_PARTIAL = frozenset((Action.SHIFT, Action.KEEP, Action.CLEAN))
+_PARTIAL = frozenset((Action.SHIFT, Action.KEEP, Action.CLEAN, Action.CONTENT))
 PROTECTED = frozenset(
     tag_for_keyword(keyword)
     for keyword in [
@@ -111,6 +123,7 @@ class Profile:
     rules: tuple[Rule, ...]
     fields: tuple[Fields, ...] = field(repr=False)
     safe_private: SafePrivate | None = field(default=None, repr=False)
+    unknown_concepts: UnknownConcepts = "replace"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Profile) and (self.name, self.fingerprint) == (other.name, other.fingerprint)
@@ -122,7 +135,8 @@ class Profile:
     def fingerprint(self) -> str:
         """SHA-256 over the effective rules, the lists and word lists, and the engine's version."""
         private = () if self.safe_private is None else (repr(self.safe_private.entries),)
-        text = "\n".join((ENGINE_VERSION, *self.options, self.recipe_text, vocabulary.digest(), *private))
+        lists = (vocabulary.digest(), content_table_digest(), *private, self.unknown_concepts)
+        text = "\n".join((ENGINE_VERSION, *self.options, self.recipe_text, *lists))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     @property
@@ -152,6 +166,16 @@ class Profile:
     def keeps_dates(self) -> bool:
         """Whether dates stay as they are."""
         return "retain-full-dates" in self.options
+
+    @property
+    def retains_uids(self) -> bool:
+        """Whether the UIDs of the table stay as they are."""
+        return "retain-uids" in self.options
+
+    @cached_property
+    def content(self) -> StructuredRules:
+        """The rules for content items."""
+        return StructuredRules.of(self.codes, self.unknown_concepts)
 
     @property
     def caps_ages(self) -> bool:
@@ -192,12 +216,14 @@ def load_profile(
     *,
     options: Sequence[str] = (),
     safe_private: Path | None = None,
+    unknown_concepts: UnknownConcepts = "replace",
 ) -> Profile:
     """The profile called ``name`` with further ``options``, and a project's own recipe layered on top.
 
-    ``safe_private`` adds to the list of safe private elements. Raises SettingsError: for an unknown profile or
-    option, with those there are; for options that contradict each other; for a line of ``extra_recipe`` that the
-    engine would not execute or that would keep more than the profile does.
+    ``safe_private`` adds to the list of safe private elements; ``unknown_concepts`` is what happens to content
+    items whose concept nobody published: replaced, or the instance withheld. Raises SettingsError: for an unknown
+    profile or option, with those there are; for options that contradict each other; for a line of
+    ``extra_recipe`` that the engine would not execute or that would keep more than the profile does.
     """
     if name not in PROFILES:
         raise SettingsError(
@@ -212,13 +238,13 @@ def load_profile(
             f"the profile {name} removes all private elements, so a list of safe ones has no effect",
             fix="add the option retain-safe-private, or remove deidentify.safe_private",
         )
-    profile = _compiled(name, chosen, rules, safe)
+    profile = _compiled(name, chosen, rules, safe, unknown_concepts)
     if extra_recipe is None:
         return profile
     extra = read_recipe(extra_recipe)
     for rule in extra:
         _check(rule, fields_of(rule), profile)
-    return _compiled(name, chosen, [*rules, *extra], safe)
+    return _compiled(name, chosen, [*rules, *extra], safe, unknown_concepts)
 
 
 def _chosen(name: str, options: Sequence[str]) -> tuple[str, ...]:
@@ -236,7 +262,9 @@ def _chosen(name: str, options: Sequence[str]) -> tuple[str, ...]:
     return tuple(option for option in OPTIONS if option in wanted)
 
 
-def _compiled(name: str, options: tuple[str, ...], rules: list[Rule], safe: SafePrivate | None) -> Profile:
+def _compiled(
+    name: str, options: tuple[str, ...], rules: list[Rule], safe: SafePrivate | None, unknown: UnknownConcepts
+) -> Profile:
     """Rules with the superseded ones dropped; what keeps, cleans or moves falls back to the action it supersedes."""
     effective: dict[Fields, Rule] = {}
     for rule in rules:
@@ -246,7 +274,7 @@ def _compiled(name: str, options: tuple[str, ...], rules: list[Rule], safe: Safe
             fallback = before.fallback if before.action in _PARTIAL else before.action
             rule = Rule(rule.action, rule.field, where=rule.where, fallback=fallback)
         effective[fields] = rule
-    return Profile(name, options, tuple(effective.values()), tuple(effective), safe)
+    return Profile(name, options, tuple(effective.values()), tuple(effective), safe, unknown)
 
 
 def _check(rule: Rule, fields: Fields, profile: Profile) -> None:

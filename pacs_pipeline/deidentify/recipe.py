@@ -35,6 +35,7 @@ class Action(StrEnum):
     LITERAL = "L"
     KEEP = "K"
     CLEAN = "T"
+    CONTENT = "S"
     # by the type of the attribute in the IOD (PS3.15 E.1): removed if type 3, else emptied or given a dummy
     REMOVE_OR_BLANK = "X/Z"
     REMOVE_OR_DUMMY = "X/D"
@@ -58,6 +59,7 @@ def resolved(action: Action, attribute_type: str) -> Action:
 
 _FUNCTIONS = {
     ("REPLACE", "func:clean_text"): Action.CLEAN,
+    ("REPLACE", "func:clean_content"): Action.CONTENT,
     ("REPLACE", "func:remove_or_blank"): Action.REMOVE_OR_BLANK,
     ("REPLACE", "func:remove_or_dummy"): Action.REMOVE_OR_DUMMY,
     ("REPLACE", "func:blank_or_dummy"): Action.BLANK_OR_DUMMY,
@@ -269,6 +271,7 @@ _STRENGTH = {
     Action.KEEP: 0,
     Action.SHIFT: 1,
     Action.CLEAN: 1,
+    Action.CONTENT: 1,
     Action.UID: 2,
     Action.PSEUDONYM: 2,
     Action.DUMMY: 3,

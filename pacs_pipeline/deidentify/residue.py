@@ -81,6 +81,19 @@ class Identifiers:
     uids: set[str] = field(default_factory=set)
     dates: set[str] = field(default_factory=set)
 
+    def add_text(self, text: str) -> bool:
+        """Take in a text that identifies as a whole, with the numbers in it; whether it is long enough to."""
+        folded = fold(text)
+        if len(folded) < SHORTEST_ID or folded.upper() in _WORDLESS:
+            return False
+        self.texts.add(folded)
+        self.texts.update(
+            token
+            for token in _TOKEN.findall(folded)
+            if len(token) >= SHORTEST_NUMBER and any(c.isdigit() for c in token)
+        )
+        return True
+
     def add(self, more: Identifiers) -> None:
         """Take in what another value holds."""
         self.texts |= more.texts
@@ -149,16 +162,8 @@ def _in_value(tag: int, vr: str, value: bytes, charsets: tuple[str, ...]) -> Ide
                 found.dates.update(renderings(date.year, date.month, date.day))
     elif tag in identifying_tags():
         for part in decoded(value, charsets).split("\\"):
-            folded = fold(part)
-            if len(folded) >= SHORTEST_ID and folded.upper() not in _WORDLESS:
-                found.texts.add(folded)
-                found.texts.update(
-                    token
-                    for token in _TOKEN.findall(folded)
-                    if len(token) >= SHORTEST_NUMBER and any(c.isdigit() for c in token)
-                )
-                if not part.isascii():
-                    found.raw.add(value.strip(b" \0").lower())
+            if found.add_text(part) and not part.isascii():
+                found.raw.add(value.strip(b" \0").lower())
     return found
 
 

@@ -124,6 +124,8 @@ class Plan:
             return self._kept(tag, vr, standard, fallback)
         if action is Action.SHIFT:
             return _shift(fallback)
+        if action is Action.CONTENT:
+            return _content(fallback)
         if action is Action.CLEAN:
             return _clean(tag, vr, standard, fallback)
         if action is Action.LITERAL:
@@ -190,6 +192,7 @@ class Rewrite:
     patient: Patient
     uids: dict[str, str]
     cleaner_of: Callable[[], Cleaner]
+    content_of: Callable[[Rewrite, list[Elements]], list[Elements]]
     little: bool = True
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
     _cleaner: Cleaner | None = None
@@ -464,6 +467,16 @@ def _clean(tag: int, vr: str, standard: tuple[str, ...], fallback: Step) -> Step
     if standard[0] not in _FREE_TEXT or not _agrees(vr, standard):
         return fallback
     return _worded(lambda work, text: work.cleaner.clean(text), fallback)
+
+
+def _content(fallback: Step) -> Step:
+    """Content items outside a tree, each by its concept (PS3.15 Table E.3.4-1)."""
+
+    def content(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+        items = work.content_of(work, element.items) if element.items else []
+        return Element(element.tag, "SQ", items=items) if items else fallback(work, element, dataset)
+
+    return content
 
 
 def _verbatim(fallback: Step) -> Step:

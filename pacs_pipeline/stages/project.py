@@ -58,7 +58,11 @@ class Project:
         """The de-identification profile in force."""
         chosen = self.settings.deidentify
         return deidentify.load_profile(
-            chosen.profile, chosen.extra_recipe, options=chosen.options, safe_private=chosen.safe_private
+            chosen.profile,
+            chosen.extra_recipe,
+            options=chosen.options,
+            safe_private=chosen.safe_private,
+            unknown_concepts=chosen.unknown_concepts,
         )
 
     @cached_property

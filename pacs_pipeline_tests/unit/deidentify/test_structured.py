@@ -23,6 +23,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Imp
 
 from pacs_pipeline.deidentify import Keys, Outcome, load_profile, rewrite, structured
 from pacs_pipeline.deidentify.codec import read
+from pacs_pipeline.deidentify.content_context import RewriteContext
 from pacs_pipeline.deidentify.content_rules import ContentAction, StructuredRules, canonical, read_content_table
 from pacs_pipeline.deidentify.document_classes import Family, family_of, option_for
 from pacs_pipeline.records import Reason
@@ -63,9 +64,11 @@ class Reports:
         self.keys, self.folder = keys, folder
 
     def engine(self, *options: str, profile: str = "basic-modified-dates", **more: object) -> reports.ReportEngine:
-        unknown = str(more.pop("unknown", "replace"))
-        rules = StructuredRules.of((*reports.CLEAN, *options), unknown)  # type: ignore[arg-type]
-        return reports.ReportEngine(profile_of(profile), self.keys, rules, **more)  # type: ignore[arg-type]
+        unknown = more.pop("unknown", "replace")
+        codes = sorted({*reports.CLEAN[1:], "113103", *options})
+        names = tuple(reports.NAMES[code] for code in codes)
+        loaded = profile_of(profile, options=names, unknown_concepts=unknown)  # type: ignore[arg-type]
+        return reports.ReportEngine(loaded, self.keys, **more)  # type: ignore[arg-type]
 
     def run(self, ds: FileDataset, engine: reports.ReportEngine) -> Outcome:
         source = self.folder / "in.dcm"
@@ -483,14 +486,14 @@ def test_content_items_outside_a_tree(bench: Reports) -> None:
     ds.AcquisitionContextSequence = Sequence(items)
     engine = bench.engine()
     source = read(builder.save(ds, bench.folder / "in.dcm"), max_inflated_bytes=1 << 20, max_depth=8)
-    patient = rewrite.Patient("P1", 1)
-    work = rewrite.Rewrite(engine._plan, bench.keys, source.buffer, patient, {})
-    context = reports.RewriteContext.of(work, source.dataset)
-    clean = structured.clean_items(source.dataset[0x00400555].items or [], engine.rules, context)
+    patient = rewrite.Patient("P1", 1, lambda patient_id, issuer: "P1")
+    work = engine._rewrite("", source, patient)
+    context = RewriteContext.of(work, source.dataset)
+    clean = structured.clean_items(source.dataset[0x00400555].items or [], engine.profile.content, context)
     assert clean[0][structured.TEXT].data == b"ANONYMIZED"
     assert [item[structured.NUMERIC].data.strip() for item in clean[1:]] == [b"3", b"0"]
     assert structured.UNKNOWN_CODE == rewrite.UNKNOWN_CODE
-    found = list(structured.identifying_texts(source.dataset, engine.rules, context.decode))
+    found = list(structured.identifying_texts(source.dataset, engine.profile.content, context.decode))
     assert found == []
 
 
