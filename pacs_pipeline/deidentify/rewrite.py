@@ -493,6 +493,7 @@ def _worded(kept: Callable[[Rewrite, str], str], fallback: Step) -> Step:
         text = work.decoded(element, dataset)
         originals = [text] if vr in SINGLE else [part.strip(" ") for part in text.split("\\")]
         values = [kept(work, original)[: LENGTHS.get(vr)].strip() if original else "" for original in originals]
+        values = [value if value.isascii() else "" for value in values]
         if any(originals) and not any(values):
             return fallback(work, element, dataset)
         if values != originals:
