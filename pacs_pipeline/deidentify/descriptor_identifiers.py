@@ -23,10 +23,9 @@ from pacs_pipeline.deidentify.text import DEFAULT, charsets_of, decoded
 SHORTEST_NAME = 2
 SHORTEST_TEXT = 3
 SHORTEST_NUMBER = 4  # digits of a part of an identifier; of an address, three
-SHORTEST_STREAM = 5  # digits that are looked for across tokens
+SHORTEST_STREAM = 4  # digits that are looked for across tokens; of a date, five
 SHORTEST_INSIDE = 6  # letters of an identifier that is looked for inside longer words
 MOST_SPELLINGS = 64
-_WORDLESS = frozenset(("anonymized", "anonymous", "none", "unknown", "other", "null", "test", "yes"))
 _PLACES = ("Address", "Residence", "Location", "Telephone", "Telecom", "Phone")
 _TOKEN = re.compile(r"[a-z0-9]+")
 _RUN = re.compile(r"[a-z]+|\d+")
@@ -55,15 +54,15 @@ class Identifiers:
 
     ``words`` are tokens (or what adjacent tokens are together) that never stay; ``weak`` are the words of places and
     devices, which stay only where the vocabulary knows them without doubt; ``phrases`` are sequences of tokens by
-    their first; ``inside`` is not even allowed as a part of a longer word; ``streams`` are long numbers, by their
-    first five digits, looked for in the digits of the whole text.
+    their first; ``inside`` is not even allowed as a part of a longer word; ``streams`` are long numbers that are looked
+    for in the digits of the whole text.
     """
 
     words: frozenset[str]
     weak: frozenset[str]
     phrases: dict[str, tuple[tuple[str, ...], ...]]
     inside: tuple[str, ...]
-    streams: dict[str, tuple[str, ...]]
+    streams: tuple[str, ...]
 
 
 def identifiers_of(dataset: Elements, charsets: tuple[str, ...] = DEFAULT) -> Identifiers:
@@ -150,12 +149,10 @@ class _Harvest:
         phrases: dict[str, tuple[tuple[str, ...], ...]] = {}
         for phrase in sorted(self.phrases):
             phrases[phrase[0]] = (*phrases.get(phrase[0], ()), phrase)
-        streams: dict[str, tuple[str, ...]] = {}
-        for stream in sorted(self.streams):
-            start = stream[:SHORTEST_STREAM]
-            streams[start] = (*streams.get(start, ()), stream)
         inside = sorted(word for word in self.words if len(word) >= SHORTEST_INSIDE and not word.isdigit())
-        return Identifiers(frozenset(self.words), frozenset(self.weak), phrases, tuple(inside), streams)
+        return Identifiers(
+            frozenset(self.words), frozenset(self.weak), phrases, tuple(inside), tuple(sorted(self.streams))
+        )
 
     def name(self, text: str) -> None:
         """A PN value: every part, what parts are together, and initials (PS3.5 6.2.1)."""
@@ -166,7 +163,7 @@ class _Harvest:
                     self._name_part(form)
             usual = [min(forms, key=lambda form: (len(form), form)) for forms in components[:3]]
             tokens = [token for form in usual for token in _TOKEN.findall(form)]
-            joined = ["".join(_TOKEN.findall(form)) for form in usual]
+            joined = [glued for form in usual if (glued := "".join(_TOKEN.findall(form)))]
             if len(joined) > 1:
                 self.words |= {"".join(joined), joined[1] + joined[0], joined[0] + joined[1]}
                 self.words |= {joined[1][0] + joined[0], joined[0] + joined[1][0]}
@@ -182,7 +179,7 @@ class _Harvest:
     def _name_part(self, form: str) -> None:
         tokens = _TOKEN.findall(form)
         for token in (*tokens, "".join(tokens)):
-            if len(token) >= SHORTEST_NAME and token not in _WORDLESS:
+            if len(token) >= SHORTEST_NAME:
                 self.words.add(token)
         self._phrase(tokens)
         for size in range(2, len(tokens)):  # of a long name, also two or three parts glued together
@@ -193,7 +190,7 @@ class _Harvest:
         for form in _spelled(text):
             tokens = _TOKEN.findall(form)
             whole = "".join(tokens)
-            if len(whole) < SHORTEST_TEXT or whole in _WORDLESS:
+            if len(whole) < SHORTEST_TEXT:
                 continue
             self.words.add(whole)
             self._number(whole)
@@ -230,7 +227,7 @@ class _Harvest:
         self.words.add(y)
         forms = {y + m + d, d + m + y, m + d + y, y[2:] + m + d, d + m + y[2:], m + d + y[2:], y + m, m + y}
         forms |= {f"{date.day}{date.month}{y}", f"{date.month}{date.day}{y}", f"{y}{date.timetuple().tm_yday:03d}"}
-        self.streams |= {form for form in forms if len(form) >= SHORTEST_STREAM}
+        self.streams |= {form for form in forms if len(form) > SHORTEST_STREAM}
 
 
 def date_phrases(date: dt.date) -> set[tuple[str, ...]]:

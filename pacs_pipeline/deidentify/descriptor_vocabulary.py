@@ -50,6 +50,7 @@ class DescriptorVocabulary:
     leaning: frozenset[str]
     connectives: frozenset[str]
     units: frozenset[str]
+    organs: frozenset[str]  # the words of anatomy, among them some that are names
     digest: str
     _known: dict[str, tuple[Kind, tuple[str, ...]]] = field(default_factory=dict, repr=False)
 
@@ -96,7 +97,7 @@ class DescriptorVocabulary:
         return Kind.WORD if _DIGITS.sub("9", lower) in self.words else Kind.UNKNOWN
 
     def _composed(self, pieces: tuple[str, ...]) -> Kind:
-        """``CoronaryCTA``, ``t2fl3d``: made of known pieces, one of which at least is a word of two letters."""
+        """``CoronaryCTA``, ``t2fl3d``: made of known pieces, one of which at least has two letters."""
         # best[i]: whether the first i pieces can be read, and whether a real word is among them
         best: list[bool | None] = [False] + [None] * len(pieces)
         for start in range(len(pieces)):
@@ -107,7 +108,7 @@ class DescriptorVocabulary:
                 kind = self._whole(part)
                 if kind is Kind.UNKNOWN or (kind is Kind.NUMBER and len(part) > 3):
                     continue
-                real = best[start] or (kind is Kind.WORD and len(part) > 1)
+                real = best[start] or (kind is Kind.WORD and sum(map(str.isalpha, part)) > 1)
                 best[end] = bool(best[end] or real)
         return Kind.WORD if best[-1] else Kind.UNKNOWN
 
@@ -137,6 +138,7 @@ def _content(path: Path) -> str:
 def _loaded(path: Path | None, content: str | None) -> DescriptorVocabulary:
     roles: dict[str, set[str]] = {"word": set(), "unit": set(), "connective": set(), "leaning": set()}
     ambiguous: dict[str, frozenset[str]] = {}
+    organs: set[str] = set()
     hasher = hashlib.sha256()
     folder = resources.files(__package__).joinpath("tables", FOLDER)
     for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
@@ -144,7 +146,8 @@ def _loaded(path: Path | None, content: str | None) -> DescriptorVocabulary:
             continue
         text = file.read_text(encoding="ascii")
         hasher.update(f"{file.name}\0{text}\0".encode())
-        role = _ROLES.get(file.name.removesuffix(".txt"), "word")
+        name = file.name.removesuffix(".txt")
+        role = _ROLES.get(name, "word")
         for line in text.splitlines():
             if line.startswith("#"):
                 continue
@@ -153,6 +156,8 @@ def _loaded(path: Path | None, content: str | None) -> DescriptorVocabulary:
                 ambiguous[word] = frozenset(partners.split())
             else:
                 roles[role].update(line.split())
+                if name == "anatomy":
+                    organs.update(line.split())
     if content is not None:
         own = _own_words(path or Path(), content)
         hasher.update("\0".join(sorted(own)).encode())
@@ -163,16 +168,22 @@ def _loaded(path: Path | None, content: str | None) -> DescriptorVocabulary:
         leaning=frozenset(roles["leaning"]),
         connectives=frozenset(roles["connective"]),
         units=frozenset(roles["unit"]),
+        organs=frozenset(organs),
         digest=hasher.hexdigest(),
     )
 
 
 _MONTHS = frozenset(
-    "jan january januar janvier enero gennaio feb february februar fevrier febrero febbraio march maerz mars marzo "
-    "apr april avril abril aprile may mai mayo maggio jun june juni juin junio giugno jul july juli juillet julio "
-    "luglio aug august aout agosto sep sept september septembre septiembre settembre oct october okt oktober octobre "
-    "octubre ottobre nov november novembre noviembre dec december dez dezember decembre diciembre dicembre".split()
-)
+    [
+        "jan", "january", "januar", "janvier", "enero", "gennaio", "feb", "february", "februar", "fevrier",
+        "febrero", "febbraio", "march", "maerz", "mars", "marzo", "apr", "april", "avril", "abril", "aprile",
+        "may", "mai", "mayo", "maggio", "jun", "june", "juni", "juin", "junio", "giugno", "jul", "july", "juli",
+        "juillet", "julio", "luglio", "aug", "august", "aout", "agosto", "sep", "sept", "september", "septembre",
+        "septiembre", "settembre", "oct", "october", "okt", "oktober", "octobre", "octubre", "ottobre", "nov",
+        "november", "novembre", "noviembre", "dec", "december", "dez", "dezember", "decembre", "diciembre",
+        "dicembre",
+    ]
+)  # fmt: skip
 
 
 def _own_words(path: Path, content: str) -> set[str]:

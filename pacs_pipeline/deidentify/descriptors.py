@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
-from itertools import pairwise
 
-from pacs_pipeline.deidentify.descriptor_identifiers import SHORTEST_STREAM, Identifiers, identifiers_of
+from pacs_pipeline.deidentify.descriptor_identifiers import Identifiers, identifiers_of
 from pacs_pipeline.deidentify.descriptor_vocabulary import (
     MOST_DIGITS_OF_DECIMAL,
     DescriptorVocabulary,
@@ -32,23 +31,28 @@ __all__ = [
 ]
 
 MOST_ROUNDS = 8
+MOST_LETTERS = 4  # single letters in a row; more are a word spelled out
 MOST_REMEMBERED = 2048
 LONGEST_REMEMBERED = 4096
+LONGEST_LEVEL = 4  # of a vertebra, a sequence: L4-5, T12/1
 REMOVED = "\u2c00"  # a letter no vocabulary knows, in place of an address
-_TOKEN = re.compile(r"(?<![^\W_])[wW]/[oO](?![^\W_])|[^\W_]+(?:(?<=[0-9])[.,](?=[0-9])[^\W_]+)*")
+_TOKEN = re.compile(r"((?<![^\W_])[wW]/[oO](?![^\W_])|[^\W_]+(?:(?<=[0-9])[.,](?=[0-9])[^\W_]+)*)")
 _DOMAIN = re.compile(
     r"://|www\.|(?<=[a-z0-9]{2})\.(?:com|org|net|edu|gov|mil|int|info|health|hospital|clinic|io"
     r"|de|at|ch|fr|be|nl|es|pt|it|uk|ie|eu|us|ca|br|mx|ar|au|nz|jp|kr|cn|in|pl|se|dk|fi|ru)(?![a-z0-9])",
     re.IGNORECASE,
 )
 _CHUNK = re.compile(r"\S+")
-_UNSAFE = re.compile(r"[^ _/+(),.&%*=:;<>'#^\[\]-]")
+_UNSAFE = re.compile(r"[^A-Za-z0-9 _/+(),.&%*=:;<>'#^\[\]-]")
 _JOINED = re.compile(r"[-/.,:]+")
+_LINK = re.compile(r"[-/.,:_ ]")
 _NOT_DIGITS = re.compile(r"\D+")
 _AND = frozenset(("and", "und", "et", "y", "e", "ed", "en", "plus"))
 _NUMBERS = (Kind.NUMBER, Kind.DECIMAL)
 # letters that Unicode does not take apart; each as the words of the vocabulary are written
-_LETTERS = str.maketrans({"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"})
+_LETTERS = str.maketrans(
+    {"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"}
+)
 
 
 class TextCleaner:
@@ -57,7 +61,7 @@ class TextCleaner:
     def __init__(self, identifiers: Identifiers, vocabulary: DescriptorVocabulary) -> None:
         self._sought = identifiers
         self._vocabulary = vocabulary
-        self._tokens: dict[str, tuple[Kind, str]] = {}
+        self._kinds: dict[str, Kind] = {}
         self._cleaned: dict[str, str] = {}
 
     def clean(self, text: str) -> str:
@@ -82,27 +86,23 @@ class TextCleaner:
         return result
 
     def _once(self, text: str) -> str:
-        plain = _without_addresses(_folded(text))
-        matches = list(_TOKEN.finditer(plain))
-        tokens = [match[0] for match in matches]
-        seen = [self._seen(token) for token in tokens]
-        kinds = [kind for kind, _ in seen]
-        words = [word for _, word in seen]
+        parts = _TOKEN.split(_without_addresses(_folded(text)))
+        between, tokens = parts[::2], parts[1::2]
+        known = self._kinds
+        for token in set(tokens).difference(known):
+            known[token] = self._judged(token)
+        kinds = list(map(known.__getitem__, tokens))
+        if len(known) > MOST_REMEMBERED:
+            known.clear()
+        words = list(map(str.lower, tokens))
         self._drop_sequences(kinds, words)
-        _drop_numbers(kinds, words, matches, self._vocabulary.units)
+        _drop_chains(kinds, words, between)
+        _drop_rows(kinds, words, between, self._vocabulary.units)
         self._settle(kinds, words)
-        return _joined(plain, matches, kinds, len(text))
-
-    def _seen(self, token: str) -> tuple[Kind, str]:
-        """The kind of a token and the token in lower case; of one that identifies the kind is UNKNOWN."""
-        known = self._tokens.get(token)
-        if known is None:
-            if len(self._tokens) >= MOST_REMEMBERED:
-                self._tokens.clear()
-            known = self._tokens[token] = (self._judged(token), token.lower())
-        return known
+        return _joined(between, tokens, kinds, len(text))
 
     def _judged(self, token: str) -> Kind:
+        """The kind of a token by itself; of one that identifies it is UNKNOWN."""
         if not token.isascii():
             return Kind.UNKNOWN
         kind, pieces = self._vocabulary.look_up(token)
@@ -120,28 +120,41 @@ class TextCleaner:
     def _drop_sequences(self, kinds: list[Kind], words: list[str]) -> None:
         """Identifiers of several tokens: phrases, names and numbers in two pieces, numbers spread over the text."""
         sought = self._sought
-        for at, word in enumerate(words):
-            for phrase in sought.phrases.get(word, ()):
+        for at in [at for at, word in enumerate(words) if word in sought.phrases]:
+            for phrase in sought.phrases[words[at]]:
                 if tuple(words[at : at + len(phrase)]) == phrase:
                     kinds[at : at + len(phrase)] = [Kind.UNKNOWN] * len(phrase)
-        for at, (first, second) in enumerate(pairwise(words)):
-            if kinds[at] and kinds[at + 1] and first + second in sought.words:
-                kinds[at] = kinds[at + 1] = Kind.UNKNOWN
-        if not sought.streams:
+        for at in [at for at, glued in enumerate(map(str.__add__, words, words[1:])) if glued in sought.words]:
+            kinds[at] = kinds[at + 1] = Kind.UNKNOWN
+        for at in [at for at, word in enumerate(words) if len(word) == 1 and kinds[at] not in _NUMBERS]:
+            self._drop_spelled(at, kinds, words)
+        if sought.streams:
+            self._drop_streams(kinds, words)
+
+    def _drop_streams(self, kinds: list[Kind], words: list[str]) -> None:
+        """Long numbers whose digits stand in several tokens (``55 CHEST 501 T23``)."""
+        digits = {at: _NOT_DIGITS.sub("", word) for at, word in enumerate(words) if kinds[at] and not word.isalpha()}
+        stream = "".join(digits.values())
+        found = [number for number in self._sought.streams if number in stream]
+        if not found:
             return
-        digits: list[str] = []
-        owners: list[int] = []
-        for at, word in enumerate(words):
-            if kinds[at] and not word.isalpha():
-                found = _NOT_DIGITS.sub("", word)
-                digits.append(found)
-                owners += [at] * len(found)
-        stream = "".join(digits)
-        for at in range(len(stream) - SHORTEST_STREAM + 1):
-            for number in sought.streams.get(stream[at : at + SHORTEST_STREAM], ()):
-                if stream.startswith(number, at):
-                    for owner in owners[at : at + len(number)]:
-                        kinds[owner] = Kind.UNKNOWN
+        owners = [at for at, own in digits.items() for _ in own]
+        for number in found:
+            start = stream.find(number)
+            while start >= 0:
+                for owner in owners[start : start + len(number)]:
+                    kinds[owner] = Kind.UNKNOWN
+                start = stream.find(number, start + 1)
+
+    def _drop_spelled(self, at: int, kinds: list[Kind], words: list[str]) -> None:
+        """A name in single letters (``R A Y``) that starts at ``at``."""
+        spelled = ""
+        for end in range(at, min(at + MOST_LETTERS, len(words))):
+            if len(words[end]) > 1:
+                return
+            spelled += words[end]
+            if len(spelled) > 2 and spelled in self._sought.words:
+                kinds[at : end + 1] = [Kind.UNKNOWN] * len(spelled)
 
     def _settle(self, kinds: list[Kind], words: list[str]) -> None:
         """Drop what depends on its neighbours until everything left has the neighbours it needs."""
@@ -178,8 +191,11 @@ class TextCleaner:
         return holds
 
     def _has_company(self, at: int, kinds: list[Kind], words: list[str]) -> bool:
-        """Whether a word that could be a name stands beside one that could not."""
+        """Whether a word that could be a name stands beside one that could not, or two parts of the body together."""
         partners = self._vocabulary.ambiguous[words[at]]
+        organs = self._vocabulary.organs
+        if len(words) == 1:  # a value that is nothing but HEAD means the head
+            return not partners and words[0] in organs
         for step in (-1, 1):
             beside = at + step
             if 0 <= beside + step < len(words) and kinds[beside] is Kind.CONNECTIVE and words[beside] in _AND:
@@ -189,9 +205,11 @@ class TextCleaner:
             if partners:
                 if words[beside] in partners:
                     return True
-            elif kinds[beside] in (Kind.MEASURE, Kind.DECIMAL):
-                return True
-            elif kinds[beside] is Kind.WORD and len(words[beside]) > 1:
+            elif (
+                kinds[beside] in (Kind.MEASURE, Kind.DECIMAL)
+                or (kinds[beside] is Kind.WORD and len(words[beside]) > 1)
+                or (words[at] in organs and words[beside] in organs)
+            ):
                 return True
         return False
 
@@ -229,58 +247,80 @@ def _without_addresses(text: str) -> str:
     return " ".join(REMOVED if gone else chunk for chunk, gone in zip(chunks, removed, strict=True))
 
 
-def _drop_numbers(kinds: list[Kind], words: list[str], matches: list[re.Match[str]], units: frozenset[str]) -> None:
+def _drop_chains(kinds: list[Kind], words: list[str], between: list[str]) -> None:
+    """Digits that meet digits are a date or a time, also where words are glued to its ends (``CHEST01/02/99AXIAL``)."""
+    done = 0
+    for start in [at for at in range(len(words) - 1) if words[at][-1].isdigit() and words[at + 1][0].isdigit()]:
+        if start < done:
+            continue
+        done = start
+        while done + 1 < len(words) and words[done][-1].isdigit() and _meets(done, kinds, words, between):
+            done += 1
+        glued = kinds[start] is Kind.WORD and len(words[start]) > LONGEST_LEVEL
+        if done - start > 1 or (done > start and glued):
+            kinds[start : done + 1] = [Kind.UNKNOWN] * (done + 1 - start)
+
+
+def _meets(at: int, kinds: list[Kind], words: list[str], between: list[str]) -> bool:
+    """Whether the digits at the end of a token are followed by digits of the same chain."""
+    following = words[at + 1]
+    return (
+        following[0].isdigit()
+        and _LINK.fullmatch(between[at + 1]) is not None
+        and Kind.MEASURE not in kinds[at : at + 2]
+        and Kind.DECIMAL not in kinds[at : at + 2]
+    )
+
+
+def _drop_rows(kinds: list[Kind], words: list[str], between: list[str], units: frozenset[str]) -> None:
     """Numbers in a row are a date, a time or somebody's number; so are letters in a row, and numbers all alone."""
-    at, count = 0, len(kinds)
-    while at < count:
-        start = at
-        if kinds[at] in _NUMBERS:
-            while at < count and kinds[at] in _NUMBERS:
-                at += 1
-            measured = at < count and words[at] in units
-            if not _is_plain_row(start, at, words, matches, measured=measured) or not (
-                measured or (start and kinds[start - 1]) or (at < count and kinds[at])
-            ):
-                kinds[start:at] = [Kind.UNKNOWN] * (at - start)
-        elif len(words[at]) == 1:
-            while at < count and len(words[at]) == 1 and kinds[at] not in _NUMBERS:
-                at += 1
-            if at - start > 2:
-                kinds[start:at] = [Kind.UNKNOWN] * (at - start)
-        else:
-            at += 1
+    count, done = len(kinds), 0
+    for start in [at for at, kind in enumerate(kinds) if kind in _NUMBERS]:
+        if start < done:
+            continue
+        done = start + 1
+        while done < count and kinds[done] in _NUMBERS:
+            done += 1
+        measured = done < count and words[done] in units
+        company = measured or (start and kinds[start - 1]) or (done < count and kinds[done])
+        if not company or not _is_plain_row(start, done, words, between, measured=measured):
+            kinds[start:done] = [Kind.UNKNOWN] * (done - start)
+    done = 0
+    for start in [at for at, word in enumerate(words) if len(word) == 1 and kinds[at] not in _NUMBERS]:
+        if start < done:
+            continue
+        done = start + 1
+        while done < count and len(words[done]) == 1 and kinds[done] not in _NUMBERS:
+            done += 1
+        if done - start > MOST_LETTERS:
+            kinds[start:done] = [Kind.UNKNOWN] * (done - start)
 
 
-def _is_plain_row(start: int, end: int, words: list[str], matches: list[re.Match[str]], *, measured: bool) -> bool:
+def _is_plain_row(start: int, end: int, words: list[str], between: list[str], *, measured: bool) -> bool:
     if end - start == 1:
         return True
     if end - start > 2 or sum(map(str.isdigit, "".join(words[start:end]))) > MOST_DIGITS_OF_DECIMAL:
         return False
-    between = matches[start].string[matches[start].end() : matches[start + 1].start()]
-    return measured or _JOINED.fullmatch(between) is None
+    return measured or _JOINED.fullmatch(between[start + 1]) is None
 
 
-def _joined(text: str, matches: list[re.Match[str]], kinds: list[Kind], longest: int) -> str:
+def _joined(between: list[str], tokens: list[str], kinds: list[Kind], longest: int) -> str:
     """The tokens that stay, with what stood between neighbours, or one separator where something was taken away."""
     parts: list[str] = []
-    end, whole = 0, True  # where the last token ended, and whether everything since the last kept one was kept
-    last = ""
-    for match, kind in zip(matches, kinds, strict=True):
-        between = text[end : match.start()]
-        end = match.end()
+    gap: str | None = None  # the separator before the first token of a gap
+    for at, kind in enumerate(kinds):
         if not kind:
-            whole = False
-            last = last or between
+            gap = gap or between[at]
             continue
-        if whole:
-            parts.append(_UNSAFE.sub(" ", between))
+        if gap is None:
+            parts.append(between[at])
         elif parts:
-            parts.append("_" if "_" in last and "_" in between else " ")
-        parts.append(match[0])
-        whole, last = True, ""
-    if parts and whole:
-        parts.append(_UNSAFE.sub(" ", text[end:]))
-    result = _balanced("".join(parts)).strip()
+            parts.append("_" if "_" in gap and "_" in between[at] else " ")
+        parts.append(tokens[at])
+        gap = None
+    if parts and gap is None:
+        parts.append(between[-1])
+    result = _balanced(_UNSAFE.sub(" ", "".join(parts))).strip()
     while len(result) > longest:  # a letter that became two (ß)
         result = result.rpartition(" ")[0].rstrip()
     return result
@@ -289,5 +329,5 @@ def _joined(text: str, matches: list[re.Match[str]], kinds: list[Kind], longest:
 def _balanced(text: str) -> str:
     for opening, closing in ("()", "[]", "<>"):
         if text.count(opening) != text.count(closing):
-            text = text.replace(opening, " ").replace(closing, " ")
+            text = " ".join(text.replace(opening, " ").replace(closing, " ").split())
     return text
