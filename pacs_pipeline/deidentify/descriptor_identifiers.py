@@ -25,6 +25,7 @@ SHORTEST_TEXT = 3
 SHORTEST_NUMBER = 4  # digits of a part of an identifier; of an address, three
 SHORTEST_STREAM = 4  # digits that are looked for across tokens; of a date, five
 SHORTEST_INSIDE = 6  # letters of an identifier that is looked for inside longer words
+LONGEST_INSIDE = 40
 MOST_SPELLINGS = 64
 _PLACES = ("Address", "Residence", "Location", "Telephone", "Telecom", "Phone")
 _TOKEN = re.compile(r"[a-z0-9]+")
@@ -116,7 +117,9 @@ def _collect(dataset: Elements, charsets: tuple[str, ...], facts: set[Fact]) -> 
             category = _OF_PRIVATE[element.vr]
         value = element.value
         if isinstance(value, bytes) and value:
-            facts.add((category, value[:8] if category == DATE and b"\\" not in value else value, charsets))
+            if category == DATE and value[:8].isdigit() and b"\\" not in value:
+                value = value[:8]  # the time of a DT differs from instance to instance and names nobody
+            facts.add((category, value, charsets))
 
 
 @lru_cache(maxsize=256)
@@ -149,7 +152,7 @@ class _Harvest:
         phrases: dict[str, tuple[tuple[str, ...], ...]] = {}
         for phrase in sorted(self.phrases):
             phrases[phrase[0]] = (*phrases.get(phrase[0], ()), phrase)
-        inside = sorted(word for word in self.words if len(word) >= SHORTEST_INSIDE and not word.isdigit())
+        inside = sorted(w for w in self.words if SHORTEST_INSIDE <= len(w) <= LONGEST_INSIDE and not w.isdigit())
         return Identifiers(
             frozenset(self.words), frozenset(self.weak), phrases, tuple(inside), tuple(sorted(self.streams))
         )

@@ -48,6 +48,7 @@ _JOINED = re.compile(r"[-/.,:]+")
 _LINK = re.compile(r"[-/.,:_ ]")
 _NOT_DIGITS = re.compile(r"\D+")
 _AND = frozenset(("and", "und", "et", "y", "e", "ed", "en", "plus"))
+_OF_AGES = frozenset("fmwyjd")  # 92 F, 45 Y: somebody's age
 _NUMBERS = (Kind.NUMBER, Kind.DECIMAL)
 # letters that Unicode does not take apart; each as the words of the vocabulary are written
 _LETTERS = str.maketrans(
@@ -184,6 +185,8 @@ class TextCleaner:
             holds = before is Kind.MEASURE
         elif kind in _NUMBERS and behind and words[at + 1] in units and behind not in _NUMBERS:
             holds = True
+        elif kind in _NUMBERS and not _OF_AGES.isdisjoint(words[max(at - 1, 0) : at + 2]):
+            holds = False
         else:
             holds = before is not Kind.UNKNOWN and behind is not Kind.UNKNOWN
         if not holds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import re
 import time
 import unicodedata
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pacs_pipeline.deidentify import residue
 from pacs_pipeline.deidentify.codec import Element, Elements
 from pacs_pipeline.deidentify.descriptors import (
     Identifiers,
@@ -108,6 +110,8 @@ def clean(text: str, **values: str) -> str:
         ("CHEST A B E R N A T H Y", "CHEST"),
         ("CHEST R.L.L.R.L.R.", "CHEST"),
         ("CHEST 45Y", "CHEST"),
+        ("CHEST 92 F", "CHEST"),
+        ("M 45 CHEST", "CHEST"),
         ("CHEST 45 YO MALE", "CHEST"),
         ("MR KNEE abernathy@hospital.org LEFT", "MR KNEE LEFT"),
         ("MR KNEE brain@chest.com LEFT", "MR KNEE LEFT"),
@@ -283,6 +287,9 @@ def test_no_planted_identifier_survives(
     for identifier in (family, given_name, number):
         assert not survives(identifier, output), (text, output)
     assert PLAIN.fullmatch(output)
+    scan = residue._Scan(io.BytesIO(), residue.identifiers_of(header(name=f"{family}^{given_name}", id=number)))
+    scan._texts.append((0x00081030, residue.fold(output)))
+    scan.finish()  # the independent scan agrees; otherwise the instance would be withheld
 
 
 @settings(max_examples=300, deadline=None)
@@ -394,6 +401,13 @@ def test_identifiers_are_found_at_every_depth_and_in_private_elements() -> None:
     cleaner = TextCleaner(identifiers_of(deep), VOCABULARY)
     assert cleaner.clean("CT CHEST KNEE AXIAL LEFT") == "CT LEFT"
     assert isinstance(identifiers_of({}), Identifiers)
+
+
+@pytest.mark.parametrize("value", [b"19510704", b"1951.07.04", b"19510704101500.5+0100", b"20000101\x5c19510704"])
+def test_dates_of_every_form_are_harvested(value: bytes) -> None:
+    cleaner = TextCleaner(identifiers_of({0x0008002A: Element(0x0008002A, "DT", value)}), load_vocabulary())
+    assert cleaner.clean("T19 T51 T07 T04 CHEST") == "CHEST"
+    assert clean("T19 T51 T07 T04 CHEST", birth="19600101") == "T19 T51 T07 T04 CHEST"
 
 
 def test_a_steward_adds_words(tmp_path: Path) -> None:
