@@ -128,6 +128,7 @@ class DeidentifySettings(_Section):
     options: tuple[str, ...] = ()
     extra_recipe: Path | None = None
     safe_private: Path | None = None
+    descriptor_words: Path | None = None
     unknown_concepts: Literal["replace", "withhold"] = "replace"
     crosswalk: Path | None = None
     max_date_shift_days: Annotated[int, Field(ge=30, le=36500)] = 3650

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
@@ -66,13 +67,20 @@ class Identifiers:
     streams: tuple[str, ...]
 
 
-def identifiers_of(dataset: Elements, charsets: tuple[str, ...] = DEFAULT) -> Identifiers:
+def _none(tag: int) -> bool:  # noqa: ARG001
+    return False
+
+
+def identifiers_of(
+    dataset: Elements, charsets: tuple[str, ...] = DEFAULT, retained: Callable[[int], bool] = _none
+) -> Identifiers:
     """Collect the identifiers of an original data set at every depth.
 
-    The same facts give the same object, so whatever was derived from it can be kept from instance to instance.
+    ``retained`` says in which attributes an option keeps what stands there: only the names of people in them are
+    identifiers then. The same facts give the same object, so that what is derived from it serves a whole series.
     """
     facts: set[Fact] = set()
-    _collect(dataset, charsets, facts)
+    _collect(dataset, charsets, facts, retained)
     return _derived(frozenset(facts))
 
 
@@ -102,19 +110,21 @@ def _categories() -> dict[int, str]:
 _OF_PRIVATE = {"PN": NAME, "DA": DATE, "DT": DATE}
 
 
-def _collect(dataset: Elements, charsets: tuple[str, ...], facts: set[Fact]) -> None:
+def _collect(dataset: Elements, charsets: tuple[str, ...], facts: set[Fact], retained: Callable[[int], bool]) -> None:
     charsets = charsets_of(dataset, charsets)
     categories = _categories()
     for tag, element in dataset.items():
         if element.items is not None:
             for item in element.items:
-                _collect(item, charsets, facts)
+                _collect(item, charsets, facts, retained)
             continue
         category = categories.get(tag)
         if category is None:
             if not (tag >> 16) & 1 or element.vr not in _OF_PRIVATE:
                 continue
             category = _OF_PRIVATE[element.vr]
+        if category != NAME and retained(tag):
+            continue
         value = element.value
         if isinstance(value, bytes) and value:
             if category == DATE and value[:8].isdigit() and b"\\" not in value:

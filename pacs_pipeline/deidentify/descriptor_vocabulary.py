@@ -124,10 +124,11 @@ def load_vocabulary(extra: Path | None = None) -> DescriptorVocabulary:
     Raises SettingsError naming the line: for an entry that is no plain word, that is a number, a year or a month,
     or a file that cannot be read.
     """
-    return _loaded(None if extra is None else extra.resolve(), None if extra is None else _content(extra))
+    return vocabulary_with(extra, "" if extra is None else read_words(extra))
 
 
-def _content(path: Path) -> str:
+def read_words(path: Path) -> str:
+    """The content of a steward's word list. Raises SettingsError when it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -135,7 +136,8 @@ def _content(path: Path) -> str:
 
 
 @lru_cache(maxsize=8)
-def _loaded(path: Path | None, content: str | None) -> DescriptorVocabulary:
+def vocabulary_with(path: Path | None, content: str) -> DescriptorVocabulary:
+    """The package's words and those in ``content``, which was read from ``path``; made once for the same words."""
     roles: dict[str, set[str]] = {"word": set(), "unit": set(), "connective": set(), "leaning": set()}
     ambiguous: dict[str, frozenset[str]] = {}
     organs: set[str] = set()
@@ -158,8 +160,8 @@ def _loaded(path: Path | None, content: str | None) -> DescriptorVocabulary:
                 roles[role].update(line.split())
                 if name == "anatomy":
                     organs.update(line.split())
-    if content is not None:
-        own = _own_words(path or Path(), content)
+    if path is not None:
+        own = _own_words(path, content)
         hasher.update("\0".join(sorted(own)).encode())
         roles["word"] |= own
     return DescriptorVocabulary(

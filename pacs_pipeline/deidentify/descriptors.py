@@ -42,6 +42,7 @@ _DOMAIN = re.compile(
     r"|de|at|ch|fr|be|nl|es|pt|it|uk|ie|eu|us|ca|br|mx|ar|au|nz|jp|kr|cn|in|pl|se|dk|fi|ru)(?![a-z0-9])",
     re.IGNORECASE,
 )
+_PIECE = re.compile(r"[a-z]+|[0-9]+")
 _CHUNK = re.compile(r"\S+")
 _UNSAFE = re.compile(r"[^A-Za-z0-9 _/+(),.&%*=:;<>'#^\[\]-]")
 _JOINED = re.compile(r"[-/.,:]+")
@@ -85,6 +86,24 @@ class TextCleaner:
                 self._cleaned.clear()
             self._cleaned[text] = result
         return result
+
+    def without_identifiers(self, text: str) -> str:
+        """``text`` in plain ASCII without the identifiers; words that nobody knows stay, in other scripts they do not.
+
+        For what an option of the profile retains (PS3.15 E.3, K). Never longer than ``text``.
+        """
+        parts = _TOKEN.split(_without_addresses(_folded(text)))
+        between, tokens = parts[::2], parts[1::2]
+        words = list(map(str.lower, tokens))
+        kinds = [Kind.UNKNOWN if self._identifies(word) else Kind.WORD for word in words]
+        self._drop_sequences(kinds, words)
+        return _joined(between, tokens, kinds, len(text))
+
+    def _identifies(self, word: str) -> bool:
+        pieces = _PIECE.findall(word)
+        if not word.isascii() or not self._sought.words.isdisjoint((word, word.lstrip("0"), *pieces)):
+            return True
+        return any(sought in word for sought in self._sought.inside)
 
     def _once(self, text: str) -> str:
         parts = _TOKEN.split(_without_addresses(_folded(text)))

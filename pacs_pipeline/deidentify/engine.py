@@ -29,7 +29,7 @@ from pacs_pipeline.deidentify.codec import (
     read,
 )
 from pacs_pipeline.deidentify.content_context import RewriteContext
-from pacs_pipeline.deidentify.descriptors import TextCleaner
+from pacs_pipeline.deidentify.descriptors import TextCleaner, cleaner_for, identifiers_of
 from pacs_pipeline.deidentify.document_classes import Family
 from pacs_pipeline.deidentify.documents import clean_document
 from pacs_pipeline.deidentify.identity import EVERYWHERE, IdentityRule, patient_of
@@ -137,10 +137,14 @@ class Deidentifier:
             buffer=source.buffer,
             patient=patient,
             uids=self._uids,
-            cleaner_of=TextCleaner,
+            cleaner_of=lambda: self._cleaner(source, patient),
             content_of=items,
             little=source.encoding.little,
         )
+
+    def _cleaner(self, source: Source, patient: Patient) -> TextCleaner:
+        sought = identifiers_of(source.dataset, patient.charsets, self.profile.retains)
+        return cleaner_for(sought, self.profile.vocabulary)
 
     def _plan(self, sop_class: str) -> Plan:
         plan = self._plans.get(sop_class)

@@ -13,6 +13,7 @@ from pydicom.datadict import tag_for_keyword
 
 from pacs_pipeline.deidentify import vocabulary
 from pacs_pipeline.deidentify.content_rules import StructuredRules, content_table_digest
+from pacs_pipeline.deidentify.descriptor_vocabulary import DescriptorVocabulary, read_words, vocabulary_with
 from pacs_pipeline.deidentify.iod import attribute_type
 from pacs_pipeline.deidentify.recipe import (
     Action,
@@ -124,6 +125,7 @@ class Profile:
     fields: tuple[Fields, ...] = field(repr=False)
     safe_private: SafePrivate | None = field(default=None, repr=False)
     unknown_concepts: UnknownConcepts = "replace"
+    own_words: tuple[Path | None, str] = field(default=(None, ""), repr=False)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Profile) and (self.name, self.fingerprint) == (other.name, other.fingerprint)
@@ -135,7 +137,7 @@ class Profile:
     def fingerprint(self) -> str:
         """SHA-256 over the effective rules, the lists and word lists, and the engine's version."""
         private = () if self.safe_private is None else (repr(self.safe_private.entries),)
-        lists = (vocabulary.digest(), content_table_digest(), *private, self.unknown_concepts)
+        lists = (vocabulary.digest(), self.vocabulary.digest, content_table_digest(), *private, self.unknown_concepts)
         text = "\n".join((ENGINE_VERSION, *self.options, self.recipe_text, *lists))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
@@ -178,6 +180,11 @@ class Profile:
         return StructuredRules.of(self.codes, self.unknown_concepts)
 
     @property
+    def vocabulary(self) -> DescriptorVocabulary:
+        """The words that may stay in a description; the same object for the same words."""
+        return vocabulary_with(*self.own_words)
+
+    @property
     def caps_ages(self) -> bool:
         """Whether ages over 89 become 90; a limited data set may hold them, as it may hold dates."""
         return not self.keeps_dates
@@ -217,11 +224,13 @@ def load_profile(
     options: Sequence[str] = (),
     safe_private: Path | None = None,
     unknown_concepts: UnknownConcepts = "replace",
+    descriptor_words: Path | None = None,
 ) -> Profile:
     """The profile called ``name`` with further ``options``, and a project's own recipe layered on top.
 
     ``safe_private`` adds to the list of safe private elements; ``unknown_concepts`` is what happens to content
-    items whose concept nobody published: replaced, or the instance withheld. Raises SettingsError: for an unknown
+    items whose concept nobody published: replaced, or the instance withheld; ``descriptor_words`` is a list of
+    words that may stay in descriptions besides the package's. Raises SettingsError: for an unknown
     profile or option, with those there are; for options that contradict each other; for a line of
     ``extra_recipe`` that the engine would not execute or that would keep more than the profile does.
     """
@@ -238,13 +247,15 @@ def load_profile(
             f"the profile {name} removes all private elements, so a list of safe ones has no effect",
             fix="add the option retain-safe-private, or remove deidentify.safe_private",
         )
-    profile = _compiled(name, chosen, rules, safe, unknown_concepts)
+    words = (descriptor_words, "" if descriptor_words is None else read_words(descriptor_words))
+    vocabulary_with(*words)
+    profile = replace(_compiled(name, chosen, rules, safe, unknown_concepts), own_words=words)
     if extra_recipe is None:
         return profile
     extra = read_recipe(extra_recipe)
     for rule in extra:
         _check(rule, fields_of(rule), profile)
-    return _compiled(name, chosen, [*rules, *extra], safe, unknown_concepts)
+    return replace(_compiled(name, chosen, [*rules, *extra], safe, unknown_concepts), own_words=words)
 
 
 def _chosen(name: str, options: Sequence[str]) -> tuple[str, ...]:

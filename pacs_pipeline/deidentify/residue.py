@@ -269,7 +269,7 @@ def _take_dataset(scan: _Scan, stream: BinaryIO, encoding: Encoding) -> None:
 class _Scan:
     """Looks at one value after the other: text as decoded text, everything else as bytes."""
 
-    def __init__(self, stream: BinaryIO, identifiers: Identifiers, safe_private: SafePrivate | None) -> None:
+    def __init__(self, stream: BinaryIO, identifiers: Identifiers, safe_private: SafePrivate | None = None) -> None:
         self._stream = stream
         self._sought = identifiers
         self._safe_private = safe_private

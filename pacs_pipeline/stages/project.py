@@ -63,6 +63,7 @@ class Project:
             options=chosen.options,
             safe_private=chosen.safe_private,
             unknown_concepts=chosen.unknown_concepts,
+            descriptor_words=chosen.descriptor_words,
         )
 
     @cached_property
