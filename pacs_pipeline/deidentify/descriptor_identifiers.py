@@ -28,6 +28,8 @@ SHORTEST_STREAM = 4  # digits that are looked for across tokens; of a date, five
 SHORTEST_INSIDE = 6  # letters of an identifier that is looked for inside longer words
 LONGEST_INSIDE = 40
 MOST_SPELLINGS = 64
+LONGEST_TEXT = 4096  # characters; what stands behind them are sentences
+LONGEST_PHRASE = 12  # tokens; the start of a longer one is enough
 _PLACES = ("Address", "Residence", "Location", "Telephone", "Telecom", "Phone")
 _TOKEN = re.compile(r"[a-z0-9]+")
 _RUN = re.compile(r"[a-z]+|\d+")
@@ -132,7 +134,7 @@ def _collect(dataset: Elements, charsets: tuple[str, ...], facts: set[Fact], ret
             facts.add((category, value, charsets))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _derived(facts: frozenset[Fact]) -> Identifiers:
     harvest = _Harvest()
     for category, value, charsets in facts:
@@ -227,7 +229,7 @@ class _Harvest:
 
     def _phrase(self, tokens: list[str]) -> None:
         if len(tokens) > 1 and sum(map(len, tokens)) >= SHORTEST_TEXT:
-            self.phrases.add(tuple(tokens))
+            self.phrases.add(tuple(tokens[:LONGEST_PHRASE]))
 
     def date(self, text: str) -> None:
         """A date in the renderings people and machines use; of an impossible or partial one, its digits."""
@@ -266,7 +268,7 @@ def _letters() -> dict[str, tuple[str, ...]]:
 
 def _spelled(text: str) -> set[str]:
     """``text`` in lower case ASCII, in the spellings that are usual: Müller gives muller and mueller."""
-    folded = unicodedata.normalize("NFKC", text.replace("\0", " ")).casefold()
+    folded = unicodedata.normalize("NFKC", text[:LONGEST_TEXT].replace("\0", " ")).casefold()
     letters = _letters()
     bases = {_plain(folded)}
     if not folded.isascii():

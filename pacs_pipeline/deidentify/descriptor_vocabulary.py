@@ -58,7 +58,7 @@ class DescriptorVocabulary:
         """The kind of an ASCII token and the pieces it is made of, in lower case."""
         known = self._known.get(token)
         if known is None:
-            if len(self._known) > 65536:
+            if len(self._known) > 16384:
                 self._known.clear()
             known = self._known[token] = self._classified(token)
         return known

@@ -32,8 +32,8 @@ __all__ = [
 
 MOST_ROUNDS = 8
 MOST_LETTERS = 4  # single letters in a row; more are a word spelled out
-MOST_REMEMBERED = 2048
-LONGEST_REMEMBERED = 4096
+MOST_REMEMBERED = 1024
+LONGEST_REMEMBERED = 256
 LONGEST_LEVEL = 4  # of a vertebra, a sequence: L4-5, T12/1
 REMOVED = "\u2c00"  # a letter no vocabulary knows, in place of an address
 _TOKEN = re.compile(r"((?<![^\W_])[wW]/[oO](?![^\W_])|[^\W_]+(?:(?<=[0-9])[.,](?=[0-9])[^\W_]+)*)")
@@ -47,6 +47,7 @@ _CHUNK = re.compile(r"\S+")
 _UNSAFE = re.compile(r"[^A-Za-z0-9 _/+(),.&%*=:;<>'#^\[\]-]")
 _JOINED = re.compile(r"[-/.,:]+")
 _LINK = re.compile(r"[-/.,:_ ]")
+_INVISIBLE = frozenset(("Mn", "Mc", "Me", "Cf"))
 _NOT_DIGITS = re.compile(r"\D+")
 _AND = frozenset(("and", "und", "et", "y", "e", "ed", "en", "plus"))
 _OF_AGES = frozenset("fmwyjd")  # 92 F, 45 Y: somebody's age
@@ -236,7 +237,7 @@ class TextCleaner:
         return False
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def cleaner_for(identifiers: Identifiers, vocabulary: DescriptorVocabulary) -> TextCleaner:
     """One cleaner for all instances with the same identifiers, so that a series is cleaned once."""
     return TextCleaner(identifiers, vocabulary)
@@ -245,14 +246,14 @@ def cleaner_for(identifiers: Identifiers, vocabulary: DescriptorVocabulary) -> T
 def _folded(text: str) -> str:
     """``text`` in compatibility forms, without marks, joiners and control characters."""
     if text.isascii():
-        return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
-    kept = []
-    for character in unicodedata.normalize("NFKD", text).translate(_LETTERS):
-        category = unicodedata.category(character)
-        if category[0] == "M" or category == "Cf":
-            continue
-        kept.append(" " if category[0] in "CZ" else character)
-    return "".join(kept)
+        return text if text.isprintable() else text.translate({ord(c): " " for c in set(text) if not c.isprintable()})
+    # marks first: to put a long run of them in order takes time that grows with its square
+    text = _without_marks(unicodedata.normalize("NFKD", _without_marks(text)).translate(_LETTERS))
+    return text.translate({ord(c): " " for c in set(text) if unicodedata.category(c)[0] in "CZ"})
+
+
+def _without_marks(text: str) -> str:
+    return text.translate({ord(c): None for c in set(text) if unicodedata.category(c) in _INVISIBLE})
 
 
 def _without_addresses(text: str) -> str:
@@ -343,8 +344,8 @@ def _joined(between: list[str], tokens: list[str], kinds: list[Kind], longest: i
     if parts and gap is None:
         parts.append(between[-1])
     result = _balanced(_UNSAFE.sub(" ", "".join(parts))).strip()
-    while len(result) > longest:  # a letter that became two (ß)
-        result = result.rpartition(" ")[0].rstrip()
+    if len(result) > longest:  # a letter that became two (ß)
+        result = result[: longest + 1].rpartition(" ")[0].rstrip()
     return result
 
 

@@ -100,6 +100,8 @@ def clean(text: str, **values: str) -> str:
         ("CHEST 12/99", "CHEST"),
         ("CHEST12/99", ""),
         ("MR L4-5 C5/6", "MR L4-5 C5/6"),
+        ("DWI b1000 b2000", "DWI b1000 b2000"),
+        ("DWI b1951", "DWI"),
         ("CHEST 10:45:12", "CHEST"),
         ("CHEST 5-10 MM", "CHEST 5-10 MM"),
         ("CHEST 2.5 MM", "CHEST 2.5 MM"),
@@ -362,20 +364,18 @@ def test_no_month_of_any_language_stays_beside_a_number() -> None:
 
 
 def test_a_long_text_is_cleaned_in_linear_time() -> None:
-    cleaner = TextCleaner(identifiers_of(header(**PERSON)), VOCABULARY)
+    cleaner = TextCleaner(identifiers_of(header(**PERSON, station="CHEST " * 5000)), VOCABULARY)
     for pattern in [
         "CT CHEST for Abernathy ",
-        "a",
+        "CHEST ",
+        "T1/1/1 ",
         "a.",
-        "1 ",
-        "T1 ",
         "x@ ",
-        "for ",
         "5 for ",
         "hand and ",
-        "(",
         "\\",
-        "é",
+        "Fuß ",
+        "\u0301\u0316",
     ]:
         started = time.process_time()
         output = cleaner.clean(pattern * (1_000_000 // len(pattern)))
