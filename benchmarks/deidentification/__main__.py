@@ -38,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     with tempfile.TemporaryDirectory(prefix="score-") as folder:
         work = Path(folder)
-        key = midi_b.read_key(given.answers, given.input) if given.answers else generate(work / "in", profile, given.seed)
+        key = (
+            midi_b.read_key(given.answers, given.input) if given.answers else generate(work / "in", profile, given.seed)
+        )
         console.print(f"{len(key.patients):,} instances, {len(key.answers):,} answers, profile {profile}")
         scores, notes = _run(console, key, profile, work, given)
     for table in (*report.tables(scores), report.withheld(scores)):

@@ -65,7 +65,9 @@ def reports(planter: Planter) -> None:
             child.TextValue = "ordinary"
             item.ContentSequence.append(child)
             path = f"{prefix}{step(_CONTENT, len(item.ContentSequence) - 1)}{step(0x0040A043, 0)}"
-            draft.plant_in(child.ConceptNameCodeSequence[0], path, 0x00080104, "structured reports", where="concept name")
+            draft.plant_in(
+                child.ConceptNameCodeSequence[0], path, 0x00080104, "structured reports", where="concept name"
+            )
 
 
 def _at_depth(draft: Draft, depth: int) -> tuple[Dataset, str]:
@@ -190,8 +192,8 @@ def signatures(planter: Planter) -> None:
     places: tuple[tuple[tuple[int, ...], int, str], ...] = (
         ((0xFFFAFFFA,), 0x04000115, "OB"), ((0xFFFAFFFA,), 0x04000120, "OB"), ((0xFFFAFFFA,), 0x04000310, "OB"),
         ((0xFFFAFFFA,), 0x04000105, "DT"), ((0xFFFAFFFA,), 0x04000100, "UI"), ((0x4FFE0001,), 0x04000015, "CS"),
-        ((0x04000500,), 0x04000520, "OB"), ((0x04000561, 0x04000550), 0x00100010, "PN"), ((0x04000561,), 0x04000563, "LO"),
-        ((0x04000402,), 0x00081155, "UI"),
+        ((0x04000500,), 0x04000520, "OB"), ((0x04000561, 0x04000550), 0x00100010, "PN"),
+        ((0x04000561,), 0x04000563, "LO"), ((0x04000402,), 0x00081155, "UI"),
     )  # fmt: skip
     for nest in ((), NEST):
         for tags, tag, vr in places:

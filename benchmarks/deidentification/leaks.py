@@ -57,7 +57,9 @@ class Haystack:
     def _collect(self, ds: Dataset, prefix: str) -> None:
         for path, element, undecoded in elements_of(ds):
             values = [undecoded.decode("latin-1")] if element is None else values_of(element)
-            if element is not None and (element.tag == 0x7FE00010 or element.VR in ("OW", "OB", "OF", "OD", "OL", "OV")):
+            if element is not None and (
+                element.tag == 0x7FE00010 or element.VR in ("OW", "OB", "OF", "OD", "OL", "OV")
+            ):
                 continue  # bytes: searched as such
             if values:
                 self._elements.append((prefix + path, *_both("\\".join(values))))

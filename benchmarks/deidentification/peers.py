@@ -23,6 +23,7 @@ TIME_LIMIT = 900.0
 PROJECT = "project"
 PROFILES = ("research", "basic-modified-dates")
 """The profile that is scored when none is named: the first of these that the project has."""
+_ROOT = Path(__file__).resolve().parents[2]
 _SECRET = b"a secret of the benchmark, which protects nobody"
 
 
@@ -92,14 +93,20 @@ def run_peer(peer: Peer, profile: str, inputs: Mapping[str, Path], out: Path) ->
     """A peer in a process of its own; the files it writes have neutral names, which we choose."""
     out.mkdir(parents=True, exist_ok=True)
     names = {str(number): name for number, name in enumerate(inputs)}
-    jobs = [{"number": n, "source": str(inputs[name]), "target": str(out / f"{n}.dcm")} for n, name in names.items()]
+    out = out.resolve()
+    jobs = [
+        {"number": n, "source": str(inputs[name].resolve()), "target": str(out / f"{n}.dcm")}
+        for n, name in names.items()
+    ]
     job_file, done_file = out.parent / f"{out.name}.jobs.json", out.parent / f"{out.name}.done.jsonl"
     job_file.write_text(json.dumps(jobs))
     done_file.touch()
     command = [sys.executable, "-m", "benchmarks.deidentification.worker", peer.name, profile, job_file, done_file]
     ended = "the tool ended before this file"
     try:
-        subprocess.run(command, timeout=TIME_LIMIT, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            command, cwd=_ROOT, timeout=TIME_LIMIT, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
     except subprocess.TimeoutExpired:
         ended = "time limit"
     outputs = {name: Output(None, ended) for name in inputs}

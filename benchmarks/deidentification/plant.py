@@ -162,6 +162,11 @@ class Draft:
         """A top-level element without a check of its own."""
         put(self.ds, tag, vr or expectations.vr_of(tag), value)
 
+    def without_group(self, group: int) -> None:
+        """Take away what the file has in a group at top level."""
+        for tag in list(self.ds.group_dataset(group).keys()):
+            del self.ds[tag]
+
     def plant(self, tag: int, category: str, *, vr: str = "", tags: tuple[int, ...] = (), where: str = "") -> None:
         """A secret as a value of ``vr`` (by default the tag's), in the item that the sequences ``tags`` lead to."""
         item, prefix = nested(self.ds, tags) if tags else (self.ds, "")
@@ -175,7 +180,7 @@ class Draft:
         if vr == "SQ":
             put(item, tag, "SQ", Sequence([self._content(path + "[0]", category, where)]))
             return
-        value, text, everywhere, action = self.value_for(vr, item, tag)
+        value, text, everywhere, action = self.value_for(vr, tag)
         put(item, tag, vr, value)
         self.answer(action, path, text, category, everywhere, where)
 
@@ -188,7 +193,7 @@ class Draft:
         put(item, 0x00080102, "SH", "99LOCAL")
         return item
 
-    def value_for(self, vr: str, item: Dataset, tag: int) -> tuple[object, str, tuple[str, ...], Action]:
+    def value_for(self, vr: str, tag: int) -> tuple[object, str, tuple[str, ...], Action]:
         """A value of ``vr`` that identifies, its text, what may be found nowhere, and the check."""
         secret, gone = self.mint.secret(), Action.TEXT_REMOVED
         full_dates = self.planter.keeps(expectations.FULL_DATES)
@@ -279,7 +284,8 @@ def plant_table(planter: Planter) -> None:
         if row.effect != "K" and not kept_time and not (full_dates and row.dates):
             rows.append(row)
     for tags, depth in (((), "table, top level"), (NEST, "table, depth three")):
-        wanted = [row for row in rows if tags or (row.tag not in own and row.tag >> 16)]  # group 0000: see places
+        # at top level, group 0000 and what every instance has are places of their own
+        wanted = [row for row in rows if tags or (row.tag not in own and row.tag >> 16)]
         for start in range(0, len(wanted), _ROWS_PER_FILE):
             base = _TABLE_BASES[start // _ROWS_PER_FILE % len(_TABLE_BASES)]
             name = f"{depth.replace(', ', '-').replace(' ', '-')}/{start:04}.dcm"
@@ -346,7 +352,20 @@ def shown(date: dt.date) -> tuple[str, ...]:
         "%d.%m.%y", "%m/%d/%y", "%d/%m/%y", "%y%m%d", "%Y %b %d", "%A, %d %B %Y", "%Y-%m-%dT10:11:12",
         "%Y%m%d101112", "%Y_%m_%d", "%d_%m_%Y",
     )  # fmt: skip
-    german = ("Januar Februar März April Mai Juni Juli August September Oktober November Dezember").split()
+    german = [
+        "Januar",
+        "Februar",
+        "März",
+        "April",
+        "Mai",
+        "Juni",
+        "Juli",
+        "August",
+        "September",
+        "Oktober",
+        "November",
+        "Dezember",
+    ]
     day = f"{date.day}. {german[date.month - 1]} {date.year}"
     japanese = f"{date.year}年{date.month}月{date.day}日"
     return (*(date.strftime(pattern) for pattern in patterns), day, japanese, f"{date.day}.{date.month}.{date.year}")

@@ -53,10 +53,11 @@ def failures(title: str, results: list[Result]) -> Table | None:
     """Every failure of the project with its attribute; equal ones once."""
     if not results:
         return None
-    table = Table("category", "check", "attribute", "found", "times", title=title, title_justify="left")
-    seen: dict[tuple[str, str, str, str], int] = {}
+    table = Table("category", "check", "attribute", "was", "is", "times", title=title, title_justify="left")
+    seen: dict[tuple[str, ...], int] = {}
     for result in results:
-        row = (result.answer.category, str(result.answer.action), result.answer.place, result.found[:80])
+        answer = result.answer
+        row = (answer.category, str(answer.action), answer.place, answer.text[:40], result.found[:60])
         seen[row] = seen.get(row, 0) + 1
     for row, times in list(seen.items())[:_MOST]:
         table.add_row(*(cell.replace("[", "\\[") for cell in row), str(times))
@@ -101,4 +102,4 @@ def as_json(scores: Mapping[str, Score]) -> dict[str, object]:
 
 def _line(result: Result) -> str:
     answer = result.answer
-    return f"{answer.instance}: {answer.action} {answer.place}: {result.found}"
+    return f"{answer.instance}: {answer.action} {answer.place}: {answer.text!r} -> {result.found}"

@@ -1,7 +1,7 @@
 """Judges outputs by the answer key: every answer passes, fails, or is withheld together with its instance.
 
-The checks are those of the MIDI-B challenge, stricter where the challenge is lenient: a planted string may be nowhere in
-the file, a shift must be the same for all dates of a patient, a UID or a PatientID must not merge with another.
+The checks are those of the MIDI-B challenge, stricter where the challenge is lenient: a planted string may be nowhere
+in the file, a shift must be the same for all dates of a patient, a UID or a PatientID must not merge with another.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def _date_shifted(answer: Answer, element: DataElement | None, groups: Groups) -
 def date_of(text: str) -> dt.date | None:
     """The full date a DA or DT begins with."""
     try:
-        return dt.datetime.strptime(text[:8], "%Y%m%d").date()  # noqa: DTZ007
+        return dt.datetime.strptime(text[:8], "%Y%m%d").date()
     except ValueError:
         return None
 
@@ -228,7 +228,7 @@ def _uid_consistent(answer: Answer, element: DataElement | None, groups: Groups)
 def _patid_consistent(answer: Answer, element: DataElement | None, groups: Groups) -> tuple[bool, str]:
     text = text_of(element).strip()
     groups.patids.append((answer, text))
-    return bool(text) and text != answer.text, text and "unchanged" or "absent or empty"
+    return bool(text) and text != answer.text, (text and "unchanged") or "absent or empty"
 
 
 _CHECKS: dict[Action, Callable[[Answer, DataElement | None, Groups], tuple[bool, str]]] = {

@@ -15,16 +15,19 @@ from benchmarks.deidentification.answers import Action, step
 from benchmarks.deidentification.plant import BASES, Draft, Planter, put
 
 _TECHNICAL = (
-    "ImageType Modality Manufacturer ManufacturerModelName BodyPartExamined ScanningSequence SequenceVariant ScanOptions "
-    "MRAcquisitionType SliceThickness KVP RepetitionTime EchoTime InversionTime NumberOfAverages ImagingFrequency "
-    "MagneticFieldStrength SpacingBetweenSlices FlipAngle PatientPosition DataCollectionDiameter ReconstructionDiameter "
-    "DistanceSourceToDetector GantryDetectorTilt TableHeight XRayTubeCurrent ExposureTime Exposure FilterType "
-    "FocalSpots ConvolutionKernel ImagePositionPatient ImageOrientationPatient SliceLocation PixelSpacing Rows Columns "
-    "SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored HighBit PixelRepresentation RescaleIntercept "
-    "RescaleSlope WindowCenter WindowWidth SeriesNumber InstanceNumber AcquisitionNumber ImagesInAcquisition "
-    "SOPClassUID NumberOfFrames PlanarConfiguration EchoTrainLength PixelBandwidth ReceiveCoilName "
-    "DoseUnits DoseType DoseGridScaling GridFrameOffsetVector RTPlanGeometry SegmentationType"
-).split()
+    "ImageType", "Modality", "Manufacturer", "ManufacturerModelName", "BodyPartExamined", "ScanningSequence",
+    "SequenceVariant", "ScanOptions", "MRAcquisitionType", "SliceThickness", "KVP", "RepetitionTime",
+    "EchoTime", "InversionTime", "NumberOfAverages", "ImagingFrequency", "MagneticFieldStrength",
+    "SpacingBetweenSlices", "FlipAngle", "PatientPosition", "DataCollectionDiameter", "ReconstructionDiameter",
+    "DistanceSourceToDetector", "GantryDetectorTilt", "TableHeight", "XRayTubeCurrent", "ExposureTime",
+    "Exposure", "FilterType", "FocalSpots", "ConvolutionKernel", "ImagePositionPatient",
+    "ImageOrientationPatient", "SliceLocation", "PixelSpacing", "Rows", "Columns", "SamplesPerPixel",
+    "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "RescaleIntercept", "RescaleSlope", "WindowCenter", "WindowWidth", "SeriesNumber", "InstanceNumber",
+    "AcquisitionNumber", "ImagesInAcquisition", "SOPClassUID", "NumberOfFrames", "PlanarConfiguration",
+    "EchoTrainLength", "PixelBandwidth", "ReceiveCoilName", "DoseUnits", "DoseType", "DoseGridScaling",
+    "GridFrameOffsetVector", "RTPlanGeometry", "SegmentationType",
+)  # fmt: skip
 
 _DESCRIPTIONS = (
     "CT CHEST W CONTRAST", "MR BRAIN WO CONTRAST", "CT ABDOMEN PELVIS WITH CONTRAST", "XR HAND 2 VIEWS LEFT",
@@ -58,8 +61,9 @@ def technical(planter: Planter) -> None:
 _TYPICAL: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Manufacturer", ("GE MEDICAL SYSTEMS", "SIEMENS", "Siemens Healthineers", "Philips Medical Systems", "TOSHIBA",
                       "CANON_MEC", "Hologic, Inc.", "FUJIFILM Corporation", "Agfa", "Carestream Health", "UIH")),
-    ("ManufacturerModelName", ("SOMATOM Definition AS+", "Discovery CT750 HD", "Ingenia", "Optima MR450w", "Aquilion ONE",
-                               "MAGNETOM Skyra", "Biograph64_Vision", "Selenia Dimensions", "Brilliance 64")),
+    ("ManufacturerModelName", ("SOMATOM Definition AS+", "Discovery CT750 HD", "Ingenia", "Optima MR450w",
+                               "Aquilion ONE", "MAGNETOM Skyra", "Biograph64_Vision",
+                               "Selenia Dimensions", "Brilliance 64")),
     ("ConvolutionKernel", ("B31f", "Br40d\\3", "I31f\\3", "STANDARD", "BONE", "LUNG", "FC18", "YA", "Hr68h\\3")),
     ("ImageType", ("ORIGINAL\\PRIMARY\\M\\ND\\NORM", "DERIVED\\SECONDARY\\MPR", "ORIGINAL\\PRIMARY\\AXIAL\\CT_SOM5 SPI",
                    "DERIVED\\PRIMARY\\DIFFUSION\\ADC\\ND", "ORIGINAL\\PRIMARY\\LOCALIZER", "DERIVED\\PRIMARY\\MIP")),
@@ -69,7 +73,7 @@ _TYPICAL: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ReceiveCoilName", ("HeadNeck_20", "8HRBRAIN", "BODY", "SENSE-Head-8", "Spine_32")),
     ("TransmitCoilName", ("BODY", "Body")),
     ("FilterType", ("FLAT", "0", "BODY FILTER", "WEDGE_2", "LARGE BOWTIE FIL")),
-    ("SoftwareVersions", ("syngo MR E11", "VB19A_P2", "5.7.1\\5.7.1.2", "27\\LX\\MR Software release:DV24.0_R01_1344.a")),
+    ("SoftwareVersions", ("syngo MR E11", "VB19A_P2", "5.7.1\\5.7.1.2", "27\\LX\\MR Software release:DV24.0_R01")),
     ("PhotometricInterpretation", ("MONOCHROME2",)),
     ("ViewPosition", ("AP", "PA", "LL", "MLO", "CC")),
     ("ImageLaterality", ("L", "R")),
@@ -272,8 +276,7 @@ def safe_private(planter: Planter) -> None:
         return
     for block in (0x10, 0x51):
         with planter.draft(f"useful/private-{block:02x}.dcm") as draft:
-            for tag in [tag for tag in draft.ds.keys() if tag.group == 0x0019]:
-                del draft.ds[tag]
+            draft.without_group(0x0019)
             put(draft.ds, 0x00190000 | block, "LO", "SIEMENS MR HEADER")
             for low, vr, value in ((0x0C, "IS", "1000"), (0x0D, "CS", "DIRECTIONAL"), (0x0E, "FD", [0.5, 0.25, 0.75])):
                 put(draft.ds, 0x00190000 | block << 8 | low, vr, value)

@@ -26,7 +26,7 @@ _RECIPES = {
 Tool = Callable[[Path, Path], None]
 
 
-def deid(profile: str) -> Tool:
+def deid(_: str) -> Tool:
     """deid with the recipe it uses when none is named: replaces nothing it was not told, removes private tags."""
     from deid.dicom import get_identifiers, replace_identifiers
 
@@ -40,9 +40,10 @@ def deid(profile: str) -> Tool:
 
 def deid_our_recipe(profile: str) -> Tool:
     """deid executing the recipe files of the project, with functions for its UIDs, dates, dummies and pseudonyms."""
-    import pacs_pipeline.deidentify
     from deid.config import DeidRecipe
     from deid.dicom import get_identifiers, replace_identifiers
+
+    import pacs_pipeline.deidentify
 
     folder = Path(pacs_pipeline.deidentify.__file__).parent / "recipes"
     files = [str(folder / f"{name}.deid") for name in _RECIPES.get(profile, _RECIPES["basic-modified-dates"])]
@@ -51,19 +52,19 @@ def deid_our_recipe(profile: str) -> Tool:
     def text(field: Any) -> str:
         return str(field.element.value)
 
-    def uid(item: Any, value: Any, field: Any, dicom: Any) -> str:
+    def uid(*, field: Any, **_: Any) -> str:
         return f"2.25.{int.from_bytes(hashlib.sha256(text(field).encode()).digest()[:15], 'big')}"
 
-    def pseudonym(item: Any, value: Any, field: Any, dicom: Any) -> str:
+    def pseudonym(*, field: Any, **_: Any) -> str:
         return "P" + hashlib.sha256(text(field).encode()).hexdigest()[:16]
 
-    def dummy(item: Any, value: Any, field: Any, dicom: Any) -> Any:
+    def dummy(*, field: Any, **_: Any) -> Any:
         dummies: dict[str, Any] = {"DA": "19000101", "DT": "19000101000000", "TM": "000000", "UI": "2.25.1"}
         dummies |= {"OB": b"", "OW": b"", "UN": b"", "SQ": []} | dict.fromkeys(("DS", "IS"), "0")
         dummies |= dict.fromkeys(("US", "SS", "UL", "SL", "FL", "FD"), 0)
         return dummies.get(field.element.VR, "ANONYMIZED")
 
-    def date_shift(item: Any, value: Any, field: Any, dicom: Any) -> str:
+    def date_shift(**_: Any) -> str:
         return "-1000"  # JITTER takes days
 
     functions = {"uid": uid, "pseudonym": pseudonym, "dummy": dummy, "date_shift": date_shift}
@@ -77,14 +78,14 @@ def deid_our_recipe(profile: str) -> Tool:
     return run
 
 
-def dicom_anonymizer(profile: str) -> Tool:
+def dicom_anonymizer(_: str) -> Tool:
     """dicom-anonymizer with its own rules; private tags are deleted."""
     from dicomanonymizer import anonymize_dicom_file
 
     return lambda source, target: anonymize_dicom_file(str(source), str(target))
 
 
-def dicognito(profile: str) -> Tool:
+def dicognito(_: str) -> Tool:
     """dicognito with one seed for all files."""
     from dicognito.anonymizer import Anonymizer
 
@@ -98,14 +99,14 @@ def dicognito(profile: str) -> Tool:
     return run
 
 
-def gdcmanon(profile: str) -> Tool:
+def gdcmanon(_: str) -> Tool:
     """``gdcmanon -e``: what it takes out is encrypted for a certificate of nobody."""
-    folder = Path(tempfile.mkdtemp(prefix="gdcmanon-"))
-    certificate = folder / "certificate.pem"
+    folder = tempfile.TemporaryDirectory(prefix="gdcmanon-")  # deleted with the process
+    certificate = Path(folder.name) / "certificate.pem"
     certificate.write_bytes(_certificate())
 
     def run(source: Path, target: Path) -> None:
-        command = ["gdcmanon", "-e", "-c", certificate, "-i", source, "-o", target]
+        command = ["gdcmanon", "-e", "-c", Path(folder.name) / "certificate.pem", "-i", source, "-o", target]
         done = subprocess.run(command, capture_output=True, timeout=_GDCM_SECONDS, check=False)
         if done.returncode < 0:
             raise RuntimeError(f"signal {-done.returncode}")
