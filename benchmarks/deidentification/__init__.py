@@ -1,0 +1,1 @@
+"""``make score``: planted identifiers and useful content, before and after the project and its peers."""
