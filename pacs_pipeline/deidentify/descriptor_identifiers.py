@@ -56,13 +56,15 @@ Fact = tuple[str, bytes, tuple[str, ...]]
 class Identifiers:
     """What may not stay in a text, folded to lower case ASCII.
 
-    ``words`` are tokens (or what adjacent tokens are together) that never stay; ``weak`` are the words of places and
+    ``words`` are tokens (or what adjacent tokens are together) that never stay, ``names`` those of people among
+    them; ``weak`` are the words of places and
     devices, which stay only where the vocabulary knows them without doubt; ``phrases`` are sequences of tokens by
     their first; ``inside`` is not even allowed as a part of a longer word; ``streams`` are long numbers that are looked
     for in the digits of the whole text.
     """
 
     words: frozenset[str]
+    names: frozenset[str]
     weak: frozenset[str]
     phrases: dict[str, tuple[tuple[str, ...], ...]]
     inside: tuple[str, ...]
@@ -156,6 +158,7 @@ class _Harvest:
 
     def __init__(self) -> None:
         self.words: set[str] = set()
+        self.names: set[str] = set()
         self.weak: set[str] = set()
         self.phrases: set[tuple[str, ...]] = set()
         self.streams: set[str] = set()
@@ -166,7 +169,12 @@ class _Harvest:
             phrases[phrase[0]] = (*phrases.get(phrase[0], ()), phrase)
         inside = sorted(w for w in self.words if SHORTEST_INSIDE <= len(w) <= LONGEST_INSIDE and not w.isdigit())
         return Identifiers(
-            frozenset(self.words), frozenset(self.weak), phrases, tuple(inside), tuple(sorted(self.streams))
+            frozenset(self.words),
+            frozenset(self.names),
+            frozenset(self.weak),
+            phrases,
+            tuple(inside),
+            tuple(sorted(self.streams)),
         )
 
     def name(self, text: str) -> None:
@@ -196,6 +204,7 @@ class _Harvest:
         for token in (*tokens, "".join(tokens)):
             if len(token) >= SHORTEST_NAME:
                 self.words.add(token)
+                self.names.add(token)
         self._phrase(tokens)
         for size in range(2, len(tokens)):  # of a long name, also two or three parts glued together
             self.words.update("".join(tokens[at : at + size]) for at in range(len(tokens) - size + 1))

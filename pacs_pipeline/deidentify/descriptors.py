@@ -100,6 +100,10 @@ class TextCleaner:
         self._drop_sequences(kinds, words)
         return _joined(between, tokens, kinds, len(text))
 
+    def names_somebody(self, text: str) -> bool:
+        """Whether a word of ``text`` is a part of somebody's name."""
+        return not self._sought.names.isdisjoint(_PIECE.findall(_folded(text).lower()))
+
     def _identifies(self, word: str) -> bool:
         pieces = _PIECE.findall(word)
         if not word.isascii() or not self._sought.words.isdisjoint((word, word.lstrip("0"), *pieces)):

@@ -321,7 +321,11 @@ class _Scan:
         if not value.isascii():
             raise Quarantine(Reason.RESIDUE, f"{named(tag)} holds other than plain ASCII text")
         text = fold(value.decode("ascii"))
-        if not text or _is_published(tag, vr, value):
+        if not text:
+            return
+        if _is_published(tag, vr, value):
+            if tag in vocabulary.technical_tags() and not self._sought.names.isdisjoint(_TOKEN.findall(text)):
+                raise Quarantine(Reason.RESIDUE, named(tag))
             return
         parts = [part.strip() for part in text.split("\\")]
         if vr in ("DA", "DT", "TM", "AS"):  # a moved date may meet an original one by chance

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, Protocol
 
 from pacs_pipeline.deidentify import dates, vocabulary
@@ -63,6 +64,7 @@ _SPELLING = 8  # bytes; so many printable ones in a row are text, not numbers
 _MOST_PRIVATE = 64  # values of a safe private element
 _FREE_TEXT = frozenset(("AE", "LO", "LT", "SH", "ST", "UC", "UR", "UT"))
 OLDEST = "090Y"
+_WRITTEN = re.compile(rb"[A-Za-z0-9 ^=.,@_-]{6,}")
 _SCHEME_VERSION = re.compile(r"[\d.]{1,16}")
 
 Step = Callable[["Rewrite", Element, Elements], "Element | None"]
@@ -86,6 +88,9 @@ class Cleaner(Protocol):
 
     def without_identifiers(self, text: str) -> str:
         """``text`` in plain ASCII without the identifiers of the patient and the staff, all other words kept."""
+
+    def names_somebody(self, text: str) -> bool:
+        """Whether a word of ``text`` is a part of the patient's name or of somebody else's in the file."""
 
 
 class Plan:
@@ -308,7 +313,27 @@ def _lookup_table(work: Rewrite, element: Element, dataset: Elements) -> Element
     if len(element.value) not in (2 * entries, *((entries + entries % 2,) if bits == 8 else ())):
         return _remove(work, element, dataset)
     value = element.value
-    return Element(element.tag, element.vr, b"".join(work.buffer.chunks(value)) if isinstance(value, Span) else value)
+    table = b"".join(work.buffer.chunks(value)) if isinstance(value, Span) else value
+    return _remove(work, element, dataset) if _is_written_in(table, order) else Element(element.tag, element.vr, table)
+
+
+def _is_written_in(table: bytes, order: Literal["little", "big"]) -> bool:
+    """Whether a lookup table spells something: letters and digits in a row that neither rise nor fall.
+
+    The entries of a table for display follow a curve, so a stretch of them that happens to be printable rises or
+    falls, byte by byte or as numbers of 16 bits.
+    """
+    for run in _WRITTEN.finditer(table):
+        start, end = run.start() + run.start() % 2, run.end() - run.end() % 2
+        words = [int.from_bytes(table[at : at + 2], order) for at in range(start, end, 2)]
+        if not _is_monotonic(run[0]) and not _is_monotonic(words):
+            return True
+    return False
+
+
+def _is_monotonic(numbers: Sequence[int]) -> bool:
+    steps = [second - first for first, second in pairwise(numbers)]
+    return all(step >= 0 for step in steps) or all(step <= 0 for step in steps)
 
 
 def _small(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
@@ -536,7 +561,7 @@ def _private_value(work: Rewrite, vr: str, element: Element, dataset: Elements) 
         return None if len(value) % SIZES[vr] or len(value) > 8 * _MOST_PRIVATE or spells(value) else value
     texts = components(value)
     if vr == "CS":
-        return value.strip(b" \0") if all(_code_string(text) for text in texts) else None
+        return value.strip(b" \0") if all(_code_string(work, text) for text in texts) else None
     cleaned = [work.cleaner.clean(text) for text in texts]
     return "\\".join(cleaned).encode("ascii") if cleaned == texts else None
 
@@ -558,7 +583,7 @@ def _walk(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
     return Element(element.tag, "SQ", items=[work.dataset(item, parent=element.tag) for item in element.items])
 
 
-def _checked(keep: Callable[[str], bool], substitutes: dict[int, str]) -> Step:
+def _checked(keep: Callable[[Rewrite, str], bool], substitutes: dict[int, str]) -> Step:
     """Text kept component by component; an unknown one is replaced where its place has a meaning, else dropped."""
 
     def checked(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
@@ -566,7 +591,8 @@ def _checked(keep: Callable[[str], bool], substitutes: dict[int, str]) -> Step:
             return _remove(work, element, dataset)
         originals = components(element.value)
         substitute = substitutes.get(element.tag)
-        kept = [text if keep(text) else substitute for text in originals if keep(text) or substitute]
+        stays = [keep(work, text) for text in originals]
+        kept = [t if stay else substitute for t, stay in zip(originals, stays, strict=True) if stay or substitute]
         if kept != originals:
             work.counts[element.tag, "C"] += 1
         return Element(element.tag, _written(element), "\\".join(text or "" for text in kept).encode("ascii"))
@@ -574,8 +600,13 @@ def _checked(keep: Callable[[str], bool], substitutes: dict[int, str]) -> Step:
     return checked
 
 
-def _code_string(text: str) -> bool:
+def _code_string(work: Rewrite, text: str) -> bool:
     return valid("CS", text) and vocabulary.known_code_string(text)
+
+
+def _technical_text(work: Rewrite, text: str) -> bool:
+    """Known words, unless one of them is somebody's name here: a kernel may be sharp, and so may a patient."""
+    return vocabulary.known_technical_text(text) and not (text and work.cleaner.names_somebody(text))
 
 
 def _time(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
@@ -588,11 +619,11 @@ def _time(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
     return Element(element.tag, "TM", "\\".join(times).replace(":", "").encode("ascii"))
 
 
-def _is_timezone(text: str) -> bool:
+def _is_timezone(work: Rewrite, text: str) -> bool:
     return TIMEZONE.fullmatch(text) is not None
 
 
-def _is_scheme(text: str) -> bool:
+def _is_scheme(work: Rewrite, text: str) -> bool:
     return text in vocabulary.code_schemes()
 
 
@@ -607,7 +638,7 @@ def _number(work: Rewrite, element: Element, dataset: Elements) -> Element | Non
     return Element(element.tag, vr, element.value)
 
 
-_technical = _checked(vocabulary.known_technical_text, {})
+_technical = _checked(_technical_text, {})
 _scheme = _checked(_is_scheme, {})
 _timezone = _checked(_is_timezone, {})
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.datadict import DicomDictionary, dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -229,3 +231,33 @@ def test_generated_identifiers_never_survive(
     content = outcome.output.read_bytes().upper()  # type: ignore[union-attr]
     assert name.encode() not in content
     assert number.encode() not in content
+
+
+def test_a_technical_word_that_is_the_patients_name_goes(bench: Bench) -> None:
+    kept = bench.clean(builder.image(ConvolutionKernel="SHARP", ManufacturerModelName="Somatom Force"))
+    assert (kept.ConvolutionKernel, kept.ManufacturerModelName) == ("SHARP", "Somatom Force")
+    clean = bench.clean(
+        builder.image(PatientName="Sharp^Vera", ConvolutionKernel="SHARP", ManufacturerModelName="Somatom Force")
+    )
+    assert not clean.get("ConvolutionKernel")
+    assert clean.ManufacturerModelName == "Somatom Force"
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_lookup_table_that_spells_a_name_goes(bench: Bench, bits: int) -> None:
+    item = Dataset()
+    written = b"ROSALINDFRANKLIN"
+    item.LUTDescriptor = [len(written) // (bits // 8), 0, bits]
+    item.add(DataElement(0x00283006, "OW", written))
+    clean = bench.clean(builder.image(VOILUTSequence=Sequence([item])))
+    assert written not in clean.VOILUTSequence[0].get("LUTData", b"")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_lookup_table_that_follows_a_curve_stays(bench: Bench, order: int) -> None:
+    entries = np.arange(0, 65536, 16, dtype="<u2")[::order]
+    item = Dataset()
+    item.LUTDescriptor = [len(entries), 0, 16]
+    item.add(DataElement(0x00283006, "OW", entries.tobytes()))
+    clean = bench.clean(builder.image(VOILUTSequence=Sequence([item])))
+    assert clean.VOILUTSequence[0].LUTData == entries.tobytes()
