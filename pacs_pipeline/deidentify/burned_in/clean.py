@@ -21,7 +21,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from pacs_pipeline.deidentify.burned_in import ultrasound
-from pacs_pipeline.deidentify.burned_in.detector import Detector, TextDetector, model_path
+from pacs_pipeline.deidentify.burned_in.detector import Detector, TextDetector, models
 from pacs_pipeline.deidentify.burned_in.device_rules import DeviceRules
 from pacs_pipeline.deidentify.burned_in.encode import write_cleaned, write_unchanged
 from pacs_pipeline.deidentify.burned_in.frames import Frames, black, blank, copied, decoded, layout_of
@@ -61,7 +61,7 @@ class Redaction:
 
 def available() -> bool:
     """Whether the extra ``pixels`` is installed: without it no instance can be cleaned."""
-    return model_path() is not None
+    return models() is not None
 
 
 def clean_pixels(
@@ -126,13 +126,13 @@ def _blanked(frames: Frames, ds: FileDataset, rules: DeviceRules, detector: Dete
     scanned = [Region(0, last, *layout.widened(box), "ultrasound") for box in ultrasound.outside(ds, rows, columns)]
     regions = device + scanned
     new = regions
-    for _ in range(ROUNDS + 1):
+    for number in range(ROUNDS + 1):
         fill(mask, [region.box for region in new])
         if new:
             boxes = rectangles(mask)
             for index in range(len(frames)):
                 blank(frames, index, boxes, value)
-        found = {layout.widened(box) for _, box in text_in(frames, display, detector, mask)}
+        found = {layout.widened(box) for _, box in text_in(frames, display, detector, mask, again=number > 0)}
         if not found:
             return tuple(regions)
         new = [Region(0, last, *box, "text") for box in sorted(found)]

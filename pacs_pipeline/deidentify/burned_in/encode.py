@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from pydicom import dcmwrite
 from pydicom.dataset import FileDataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import UID, ExplicitVRLittleEndian
@@ -149,9 +150,9 @@ def _encode(frames: Frames, layout: Layout, target: str, items: BinaryIO) -> lis
     for index in range(len(frames)):
         pixels = np.ascontiguousarray(frames.pixels(index))
         try:
-            code = encoder.encode(pixels, encoding_plugin=_ENCODERS[target], **options)
+            code: bytes = encoder.encode(pixels, encoding_plugin=_ENCODERS[target], **options)
             again, _ = decoder.as_array(
-                code,
+                encapsulate([code]),
                 raw=True,
                 decoding_plugin=DECODERS[target],
                 **back,

@@ -225,14 +225,16 @@ def decoded(file: BinaryIO, layout: Layout, syntax: str, folder: Path, offsets: 
 
 
 def _arrays(file: BinaryIO, layout: Layout, syntax: str, offsets: Any) -> Iterator[tuple[Array, str]]:
-    decoder = get_decoder(UID(syntax))
-    if syntax not in DECODERS or DECODERS[syntax] not in decoder.available_plugins:
+    if syntax not in DECODERS or DECODERS[syntax] not in get_decoder(UID(syntax)).available_plugins:
         raise Quarantine(Reason.UNSUPPORTED, "nothing decodes this transfer syntax")
+    decoder = get_decoder(UID(syntax))
     options: dict[str, Any] = options_of(layout) | {"pixel_keyword": "PixelData", "number_of_frames": layout.frames}
     if offsets is not None:
         options["extended_offsets"] = offsets
     for values, about in decoder.iter_array(file, raw=True, decoding_plugin=DECODERS[syntax], **options):
-        yield values, str(about["photometric_interpretation"])
+        photometric = str(about["photometric_interpretation"])
+        # a decoder names the subsampling of the code; its array has the colour of every pixel
+        yield values, "YBR_FULL" if photometric == "YBR_FULL_422" else photometric
 
 
 def options_of(layout: Layout) -> dict[str, Any]:

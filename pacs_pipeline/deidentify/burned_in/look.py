@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,18 @@ from numpy.typing import NDArray
 from pacs_pipeline.deidentify.burned_in.detector import Detector
 from pacs_pipeline.deidentify.burned_in.frames import Frames
 from pacs_pipeline.deidentify.burned_in.regions import Box, Mask, clipped
-from pacs_pipeline.deidentify.burned_in.views import Display
+from pacs_pipeline.deidentify.burned_in.views import Display, Picture
 
 MARGIN = 64  # pixels around what changed that are looked at as well, so that a line of text is seen as one
 
 
-def text_in(frames: Frames, display: Display, detector: Detector, blanked: Mask) -> list[tuple[int, Box]]:
+def text_in(
+    frames: Frames, display: Display, detector: Detector, blanked: Mask, *, again: bool
+) -> list[tuple[int, Box]]:
     """The text found, as (frame, box). ``blanked`` (rows, columns) is where nothing can be any more.
 
     An identical frame is skipped. Of a frame that follows another, the part that changed is looked at, with a
-    margin; what did not change was looked at in the frame before.
+    margin; what did not change was looked at in the frame before. ``again`` is for :class:`Detector`.
     """
     layout = frames.layout
     seen: set[bytes] = set()
@@ -35,12 +39,16 @@ def text_in(frames: Frames, display: Display, detector: Detector, blanked: Mask)
             changed = ~blanked if before is None else _changed(pixels, before, layout.columns)
             box = _bounds(changed)
             if box is not None:
-                found += [(index, text) for text in _look(pixels, box, display, detector, blanked)]
+                found += [
+                    (index, text) for text in _look(pixels, box, display, partial(detector, again=again), blanked)
+                ]
         before = pixels
     return found
 
 
-def _look(pixels: NDArray[Any], part: Box, display: Display, detector: Detector, blanked: Mask) -> list[Box]:
+def _look(
+    pixels: NDArray[Any], part: Box, display: Display, detector: Callable[[list[Picture]], list[Box]], blanked: Mask
+) -> list[Box]:
     rows, columns = blanked.shape
     around = clipped((part[0] - MARGIN, part[1] - MARGIN, part[2] + MARGIN, part[3] + MARGIN), rows, columns)
     assert around is not None
@@ -50,7 +58,8 @@ def _look(pixels: NDArray[Any], part: Box, display: Display, detector: Detector,
         cut = pixels[top:bottom, left // 2 : right // 2]
     else:
         cut = pixels[top:bottom, left:right]
-    boxes = [(x0 + left, y0 + top, x1 + left, y1 + top) for x0, y0, x1, y1 in detector(display.pictures(cut))]
+    pictures = display.pictures(cut, blanked[top:bottom, left:right])
+    boxes = [(x0 + left, y0 + top, x1 + left, y1 + top) for x0, y0, x1, y1 in detector(pictures)]
     return [box for box in boxes if not blanked[box[1] : box[3], box[0] : box[2]].all()]
 
 

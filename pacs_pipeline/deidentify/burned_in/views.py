@@ -10,9 +10,11 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from pacs_pipeline.deidentify.burned_in.frames import Layout
+from pacs_pipeline.deidentify.burned_in.regions import Mask
 
 Picture = NDArray[np.uint8]  # (rows, columns, 3)
 _NEIGHBOURHOOD = 25  # pixels; a few letters of small text
+_SURROUNDINGS = 49
 _COLOURED = 24  # of 255; less is the noise of a grey picture stored as colour
 
 
@@ -24,8 +26,11 @@ class Display:
         self._palette = ds if layout.photometric == "PALETTE COLOR" else None
         self._window = _window(ds) if layout.samples == 1 and self._palette is None else None
 
-    def pictures(self, pixels: NDArray[Any]) -> list[Picture]:
+    def pictures(self, pixels: NDArray[Any], blanked: Mask) -> list[Picture]:
         """Pictures of ``pixels`` (see :meth:`Layout.pixels`), all (rows, columns, 3).
+
+        Where pixels were ``blanked`` (rows, columns) they show what is around: the edges of black boxes look
+        like strokes of letters, and nothing is hidden by a pixel that has the same value everywhere.
 
         The first holds three greys of each pixel: stretched over the values that occur, the header's own window
         (or, without one, brightened shadows), and the contrast to the pixels around it. The second is the
@@ -33,8 +38,10 @@ class Display:
         """
         colour = self._colour(pixels)
         if colour is None:
-            grey = self._stored(pixels).astype(np.float32)
-            return [self._greys(grey)]
+            return [self._greys(_healed(self._stored(pixels).astype(np.float32), blanked))]
+        if blanked.any():
+            planes = [_healed(colour[..., plane].astype(np.float32), blanked) for plane in range(3)]
+            colour = np.stack(planes, axis=-1).astype(np.uint8)
         grey = colour.astype(np.float32) @ np.array((0.299, 0.587, 0.114), np.float32)
         spread = colour.max(2).astype(np.int16) - colour.min(2)
         return [self._greys(grey), colour] if int(spread.max()) > _COLOURED else [self._greys(grey)]
@@ -79,6 +86,20 @@ class Display:
         deviation = np.sqrt(np.maximum(square - mean * mean, 0))
         third = np.clip(128 + (grey - mean) / (deviation + max(high - low, 1) / 42) * 60, 0, 255)
         return np.stack((stretched, second, third), axis=-1).astype(np.uint8)
+
+
+def _healed(grey: NDArray[np.float32], blanked: Mask) -> NDArray[np.float32]:
+    """``grey`` with the blanked pixels replaced by the mean of those around them."""
+    from scipy import ndimage
+
+    if not blanked.any() or blanked.all():
+        return grey
+    left = ~blanked
+    mean = np.float32(grey[left].mean())
+    weight = ndimage.uniform_filter(left.astype(np.float32), _SURROUNDINGS)
+    total = ndimage.uniform_filter(np.where(left, grey - mean, np.float32(0)), _SURROUNDINGS)
+    healed: NDArray[np.float32] = np.where(left, grey, mean + total / np.maximum(weight, np.float32(1e-3)))
+    return healed
 
 
 def _scaled(grey: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
