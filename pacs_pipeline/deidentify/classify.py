@@ -12,12 +12,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pacs_pipeline.deidentify.codec import PIXEL_DATA, Element, Elements, components
+from pacs_pipeline.deidentify.content_rules import CLEAN_PIXELS
 from pacs_pipeline.deidentify.document_classes import Family, family_of, option_for
 from pacs_pipeline.deidentify.values import registered_name
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
+
+
+class Treatment(StrEnum):
+    """What is done with an instance of a class that can be released."""
+
+    HEADER = "header"  # the pixels stay as they are
+    LOOK = "look"  # every frame is looked at for text
+    DOCUMENT = "document"
+    PRESENTATION = "presentation"
 
 
 class Risk(StrEnum):
@@ -48,9 +58,11 @@ _BY_CLASS = {uid: risk for risk, uids in _RISKS.items() for uid in uids}
 
 # Values of ImageType that mean a picture of a screen or a table of text.
 _CAPTURED = frozenset(("SCREEN SAVE", "DOSE_INFO", "REPORT", "TEXT", "SECONDARY CAPTURE", "PRINT", "FILMED"))
-_DOCUMENT_MODALITIES = frozenset(("DOC", "OT", "SR", "PR", "KO", "AU", "HC"))
+_DOCUMENT_MODALITIES = frozenset(("DOC", "SR", "PR", "KO", "AU", "HC"))
+_PAPER = frozenset(("DI", "DF", "SD", "SI", "DRW"))  # digitised and scanned film and documents, drawings
 _SCANNED = frozenset(("DV", "DI", "DF", "WSD", "SD", "SI", "DRW", "SYN"))  # ConversionType, PS3.3 C.8.6.1
 _GREY = frozenset(("MONOCHROME1", "MONOCHROME2"))
+_RADIOGRAPHS = _classes("1 1.1 1.1.1 1.2 1.2.1 1.3 1.3.1")  # markers and patient data are often exposed or drawn in
 _COLOURED_CLASSES = _classes("20 128 128.1 130 4.3")  # NM, PET may be stored as pseudo-colour
 
 _MODALITY, _IMAGE_TYPE, _CONVERSION = 0x00080060, 0x00080008, 0x00080064
@@ -81,17 +93,17 @@ def header_of(dataset: Elements) -> Header:
     )
 
 
-def require_releasable(dataset: Elements, options: Collection[str]) -> Family | None:
-    """Raise Quarantine unless the class of the instance can be proven clean under ``options`` (codes of CID 7050).
+def treatment_of(dataset: Elements, options: Collection[str]) -> Treatment:
+    """How an instance is made clean under ``options`` (codes of CID 7050).
 
-    Returns the family of a document or presentation state, None for an image.
+    Raises Quarantine when its class cannot be proven clean under them.
     """
     header = header_of(dataset)
     if not header.sop_class:
         raise Quarantine(Reason.UNREADABLE, "the data set has no SOPClassUID")
     family = family_of(header.sop_class)
     if family is not None and option_for(family) in options:
-        return family
+        return Treatment.PRESENTATION if family is Family.PRESENTATION else Treatment.DOCUMENT
     risk = _BY_CLASS.get(header.sop_class)
     if header.sop_class.startswith(_REPORTS):
         raise Quarantine(Reason.STRUCTURED_REPORT, name_of(header.sop_class))
@@ -99,17 +111,29 @@ def require_releasable(dataset: Elements, options: Collection[str]) -> Family | 
         raise Quarantine(Reason.ENCAPSULATED_DOCUMENT, name_of(header.sop_class))
     if risk is None:
         raise Quarantine(Reason.UNSUPPORTED, name_of(header.sop_class))
-    if PIXEL_DATA not in dataset and risk is not Risk.TEXT:
+    looked_at = CLEAN_PIXELS in options
+    if PIXEL_DATA not in dataset and (looked_at or risk is not Risk.TEXT):
         raise Quarantine(Reason.TRUNCATED, "PixelData is missing")
-    problem = _burned_in(header, risk)
+    problem = _handwriting(header) or ("" if looked_at else _burned_in(header, risk))
     if problem:
         raise Quarantine(Reason.BURNED_IN_TEXT, f"{name_of(header.sop_class)}: {problem}")
-    return None
+    if looked_at and (header.sop_class in _RADIOGRAPHS or _burned_in(header, risk)):
+        return Treatment.LOOK
+    return Treatment.HEADER
 
 
 def name_of(sop_class: str) -> str:
     """The standard's name of a SOP class; a class nobody registered is not named."""
     return registered_name(sop_class) or "a private SOP class"
+
+
+def _handwriting(header: Header) -> str:
+    """Why the pixels may show what no detector of printed text finds, or an empty string."""
+    if header.modality in _DOCUMENT_MODALITIES:
+        return "Modality says it is no acquisition"
+    if header.conversion in _PAPER:
+        return "ConversionType says that paper or film was scanned"
+    return ""
 
 
 def _burned_in(header: Header, risk: Risk) -> str:
@@ -122,7 +146,7 @@ def _burned_in(header: Header, risk: Risk) -> str:
         return "BurnedInAnnotation is not NO"
     if any(value in _CAPTURED for value in header.image_type):
         return "ImageType says it is a screen"
-    if header.modality in _DOCUMENT_MODALITIES:
+    if header.modality == "OT":
         return "Modality says it is no acquisition"
     if header.conversion in _SCANNED:
         return "ConversionType says it was captured or scanned"

@@ -7,6 +7,7 @@ Nothing is decoded; large values stay in the file as spans.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import re
 import struct
@@ -14,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -112,13 +114,14 @@ class Buffer:
                 file.read() if size <= IN_MEMORY else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             )
         self._path = path
+        self._open: BinaryIO | None = None
 
     def chunks(self, span: Span) -> Iterator[bytes]:
         """The bytes of ``span`` piece by piece, without keeping mapped pages in memory."""
         if isinstance(self.data, bytes):
             yield self.data[span.start : span.end]
             return
-        with self._path.open("rb") as file:
+        with contextlib.nullcontext(self._open) if self._open else self._path.open("rb") as file:
             file.seek(span.start)
             left = len(span)
             while left > 0:
@@ -127,6 +130,11 @@ class Buffer:
                     raise Quarantine(Reason.TRUNCATED, "the file became shorter while it was read")
                 left -= len(piece)
                 yield piece
+
+    def keep(self) -> None:
+        """Hold on to the file although its name is about to go: a mapped one stays open."""
+        if not isinstance(self.data, bytes):
+            self._open = self._path.open("rb")
 
     def replace(self, data: bytes) -> None:
         """Go on with ``data`` instead (the inflated data set)."""

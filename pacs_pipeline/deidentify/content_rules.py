@@ -16,7 +16,7 @@ from pacs_pipeline.deidentify import vocabulary
 TABLE = "ps3_15_2026d_table_e3_4_1.csv"
 ADDITIONS = "structured_content_additions.csv"  # ours, of the same form
 
-CLEAN_GRAPHICS, CLEAN_CONTENT, CLEAN_DESCRIPTORS = "113103", "113104", "113105"
+CLEAN_PIXELS, CLEAN_GRAPHICS, CLEAN_CONTENT, CLEAN_DESCRIPTORS = "113101", "113103", "113104", "113105"
 FULL_DATES, MODIFIED_DATES = "113106", "113107"
 # CID 7050: the columns of the table that an option switches on
 OPTION_COLUMNS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import tempfile
 import uuid
 from collections.abc import Iterable
 from functools import lru_cache
@@ -14,9 +15,11 @@ from pathlib import Path
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from pacs_pipeline.deidentify import residue
-from pacs_pipeline.deidentify.classify import require_releasable
+from pacs_pipeline.deidentify.burned_in import TextDetector, clean_pixels, load_device_rules
+from pacs_pipeline.deidentify.classify import Treatment, treatment_of
 from pacs_pipeline.deidentify.codec import (
     CHUNK,
+    PIXEL_DATA,
     Buffer,
     Element,
     Elements,
@@ -30,7 +33,6 @@ from pacs_pipeline.deidentify.codec import (
 )
 from pacs_pipeline.deidentify.content_context import RewriteContext
 from pacs_pipeline.deidentify.descriptors import TextCleaner, cleaner_for, identifiers_of
-from pacs_pipeline.deidentify.document_classes import Family
 from pacs_pipeline.deidentify.documents import clean_document
 from pacs_pipeline.deidentify.identity import EVERYWHERE, IdentityRule, patient_of
 from pacs_pipeline.deidentify.keys import Keys
@@ -54,6 +56,7 @@ from pacs_pipeline.records import Reason
 
 DEFAULT_MAX_INFLATED_BYTES = 256 * 1024 * 1024
 DEFAULT_MAX_DEPTH = 32
+SCRATCH = ".looked-at-"
 SOP_CLASS = 0x00080016
 # Ours in every file we write (PS3.7 D.3.3.2); a fixed UUID under 2.25.
 IMPLEMENTATION_CLASS_UID = "2.25." + str(uuid.UUID("5f0d3a52-6b1c-4b0e-9a4e-3c2f7d1e8b60").int)
@@ -104,6 +107,7 @@ class Deidentifier:
         self._plans: dict[str, Plan] = {}
         self._uids: dict[str, str] = {}
         self._version = code_version()
+        self._detector = TextDetector()
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuilt, (self.profile, self.keys, self.identity, self.max_inflated_bytes, self.max_depth)
@@ -126,6 +130,17 @@ class Deidentifier:
         except OSError:
             work.discard()
             raise
+
+    def _looked_at(self, work: _Instance, out_dir: Path) -> tuple[Source, int]:
+        """The source with burned-in text blanked, and in how many regions; its file is gone when this returns."""
+        rules = load_device_rules()
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=out_dir) as scratch:  # mode 0700
+            blanked = Path(scratch) / "blanked"
+            redaction = clean_pixels(work.source, blanked, rules=rules, detector=self._detector)
+            source = read(blanked, max_inflated_bytes=self.max_inflated_bytes, max_depth=self.max_depth)
+            source.buffer.keep()
+        return source, len(redaction.regions)
 
     def _rewrite(self, sop_class: str, source: Source, patient: Patient) -> Rewrite:
         def items(rewrite: Rewrite, found: list[Elements]) -> list[Elements]:
@@ -155,22 +170,27 @@ class Deidentifier:
     def _process(self, work: _Instance, out_dir: Path) -> Outcome:
         source = work.read(self.max_inflated_bytes, self.max_depth)
         sop_class = _uid_of(source.dataset, SOP_CLASS)
-        family = require_releasable(source.dataset, self.profile.codes)
+        treatment = treatment_of(source.dataset, self.profile.codes)
         for tag in (SOP_INSTANCE, SERIES_INSTANCE, STUDY_INSTANCE):
             if not _uid_of(source.dataset, tag):
                 raise Quarantine(Reason.UNREADABLE, "the data set lacks one of its instance UIDs")
-        if family is None:
+        regions = 0
+        if treatment is Treatment.LOOK:
+            source, regions = self._looked_at(work, out_dir)
+        if treatment in (Treatment.HEADER, Treatment.LOOK):
             check_pixels(source)
         patient = patient_of(source.dataset, self.keys, self.identity)
         rewrite = self._rewrite(sop_class, source, patient)
         context = RewriteContext.of(rewrite, source.dataset)
-        if family is None:
-            clean = rewrite.dataset(source.dataset)
-        elif family is Family.PRESENTATION:
+        if treatment is Treatment.PRESENTATION:
             clean = clean_presentation(source.dataset, context)
-        else:
+        elif treatment is Treatment.DOCUMENT:
             clean = clean_document(source.dataset, self.profile.content, context)
-        clean |= rewrite.mark()
+        else:
+            clean = rewrite.dataset(source.dataset)
+        clean |= rewrite.mark(pixels_looked_at=treatment is Treatment.LOOK)
+        if regions:
+            rewrite.counts[PIXEL_DATA, "R"] = regions
         inflated = work.write(clean, source, out_dir)
         sought = residue.identifiers_of(source.dataset, self.profile.retains)
         for text in identifying_texts(source.dataset, self.profile.content, context.decode):

@@ -12,6 +12,7 @@ from typing import Literal
 from pydicom.datadict import tag_for_keyword
 
 from pacs_pipeline.deidentify import vocabulary
+from pacs_pipeline.deidentify.burned_in import load_device_rules, model_version
 from pacs_pipeline.deidentify.content_rules import StructuredRules, content_table_digest
 from pacs_pipeline.deidentify.descriptor_vocabulary import DescriptorVocabulary, read_words, vocabulary_with
 from pacs_pipeline.deidentify.iod import attribute_type
@@ -65,6 +66,7 @@ _RESEARCH = (
     "clean-descriptors",
     "clean-structured-content",
     "clean-graphics",
+    "clean-pixel-data",
     "retain-safe-private",
     "modified-dates",
 )
@@ -77,6 +79,7 @@ PROFILES: dict[str, tuple[str, ...]] = {
         "clean-descriptors",
         "clean-structured-content",
         "clean-graphics",
+        "clean-pixel-data",
         "retain-safe-private",
         "retain-full-dates",
     ),
@@ -138,6 +141,8 @@ class Profile:
         """SHA-256 over the effective rules, the lists and word lists, and the engine's version."""
         private = () if self.safe_private is None else (repr(self.safe_private.entries),)
         lists = (vocabulary.digest(), self.vocabulary.digest, content_table_digest(), *private, self.unknown_concepts)
+        if "clean-pixel-data" in self.options:  # with the extra installed, what was withheld for it is stale
+            lists = (*lists, load_device_rules().fingerprint, model_version())
         text = "\n".join((ENGINE_VERSION, *self.options, self.recipe_text, *lists))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 
 from pacs_pipeline.deidentify import dates, vocabulary
 from pacs_pipeline.deidentify.codec import PIXEL_DATA, Buffer, Element, Elements, Span, components
+from pacs_pipeline.deidentify.content_rules import CLEAN_PIXELS
 from pacs_pipeline.deidentify.iod import attribute_type
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.profile import CODE_MEANINGS, Profile
@@ -237,7 +238,7 @@ class Rewrite:
             new = self.uids[original] = self.keys.uid(original)
         return new
 
-    def mark(self) -> dict[int, Element]:
+    def mark(self, *, pixels_looked_at: bool = False) -> dict[int, Element]:
         """The attributes that say what was done (PS3.15 E.1.1 and C.12.1.1.3.3), for exactly the options applied."""
         profile = self.plan.profile
         codes = [
@@ -247,6 +248,7 @@ class Rewrite:
                 MEANING: Element(MEANING, "LO", CODE_MEANINGS[code].encode()),
             }
             for code in profile.codes
+            if code != CLEAN_PIXELS or pixels_looked_at
         ]
         method = f"pacs-pipeline profile {profile.name} {profile.fingerprint[:12]}"
         return {

@@ -4,8 +4,18 @@ Needs the extra ``pixels``. Without it nothing here is available and such instan
 """
 
 from pacs_pipeline.deidentify.burned_in.clean import Redaction, available, clean_pixels
-from pacs_pipeline.deidentify.burned_in.detector import Detector
+from pacs_pipeline.deidentify.burned_in.detector import Detector, TextDetector, model_version
 from pacs_pipeline.deidentify.burned_in.device_rules import DeviceRules, load_device_rules
 from pacs_pipeline.deidentify.burned_in.regions import Region
 
-__all__ = ["Detector", "DeviceRules", "Redaction", "Region", "available", "clean_pixels", "load_device_rules"]
+__all__ = [
+    "Detector",
+    "DeviceRules",
+    "Redaction",
+    "Region",
+    "TextDetector",
+    "available",
+    "clean_pixels",
+    "load_device_rules",
+    "model_version",
+]

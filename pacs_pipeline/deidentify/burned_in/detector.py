@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,6 +61,11 @@ def models() -> Path | None:
     folders = spec.submodule_search_locations if spec is not None else None
     folder = Path(folders[0]) if folders else None
     return folder if folder is not None and all((folder / name).is_file() for name in SHA256) else None
+
+
+def model_version() -> str:
+    """The version of the package with the models, for a profile's fingerprint; nothing when it is not installed."""
+    return "" if models() is None else version("rapidocr-onnxruntime")
 
 
 class TextDetector:

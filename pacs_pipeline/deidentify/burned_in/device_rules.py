@@ -12,6 +12,7 @@ import hashlib
 import re
 import tempfile
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ class DeviceRules:
         return rectangles(mask)
 
 
+@cache
 def load_device_rules(path: Path = RULES) -> DeviceRules:
     """The rules of one recipe file.
 

@@ -46,6 +46,9 @@ class Told:
     def __init__(self, clean: Callable[[str], str], retain: Callable[[str], str]) -> None:
         self.clean, self.without_identifiers = clean, retain
 
+    def names_somebody(self, text: str) -> bool:
+        return False
+
 
 class ReportEngine(Deidentifier):
     """The engine with a cleaner that does as the test says."""
