@@ -43,7 +43,8 @@ _NOT_IN_PYDICOM = {  # PS3.6 2026d
 class Row:
     """A row of Table E.1-1 with a single tag, and what the profile makes of it: ``K``, ``C``, ``U`` or ``X``.
 
-    ``K`` keeps the value, ``C`` cleans it, ``U`` replaces a UID; everything else takes the value away.
+    ``K`` keeps the value, ``C`` cleans it, also when another option keeps it, ``U`` replaces a UID; everything else
+    takes the value away.
     """
 
     tag: int
@@ -70,7 +71,7 @@ def rows(profile: str) -> tuple[Row, ...]:
             tag = int(row["tag"], 16)
             cells = {row[option] for option in options if row.get(option)}
             dates = bool(row[MODIFIED_DATES])
-            effect = "K" if "K" in cells else "C" if "C" in cells else "U" if "U" in row["basic_profile"] else "X"
+            effect = "C" if "C" in cells else "K" if "K" in cells else "U" if "U" in row["basic_profile"] else "X"
             found.append(Row(tag, row["name"], vr_of(tag), effect, dates))
     return tuple(found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 FIRST_SHIFTABLE, LAST_SHIFTABLE = dt.date(1940, 1, 1), dt.date(1959, 12, 31)
@@ -90,7 +91,7 @@ class Mint:
     def below(self, limit: int) -> int:
         return self._random.randrange(limit)
 
-    def _new(self, make) -> str:  # type: ignore[no-untyped-def]
+    def _new(self, make: Callable[[], str]) -> str:
         while (value := make()) in self._used:
             pass
         self._used.add(value)

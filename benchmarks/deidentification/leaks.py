@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 import zlib
 from functools import lru_cache
@@ -20,6 +21,7 @@ _ENCODINGS = (
 )  # fmt: skip
 _ESCAPES = (b"\x1b$B", b"\x1b$@", b"\x1b(B", b"\x1b(J", b"\x1b$A")
 _SHORTEST = 4
+_WORD = re.compile(rb"[a-z]{8,}")
 
 
 def folded(text: str) -> str:
@@ -63,6 +65,10 @@ class Haystack:
                 continue  # bytes: searched as such
             if values:
                 self._elements.append((prefix + path, *_both("\\".join(values))))
+
+    def words(self) -> set[str]:
+        """The longer ASCII words anywhere in the file."""
+        return {word.decode() for word in _WORD.findall(self._lower)}
 
     def find(self, form: str) -> str | None:
         """Where ``form`` stands, or None."""

@@ -301,15 +301,24 @@ _KEPT: dict[str, str] = {
 }  # fmt: skip
 
 
+def _kept(row: expectations.Row) -> str:
+    """An ordinary value that identifies a device or describes a patient, but nobody."""
+    if "Ethnic" in row.name:
+        return "CAUCASIAN"
+    numbered = row.vr in ("LO", "SH") and row.name.endswith(("ID", "Number", "Identifier"))
+    return "48113" if numbered else _KEPT[row.vr]
+
+
 def plant_kept_rows(planter: Planter) -> None:
     """Ordinary values in the rows an option of the profile keeps."""
     rows = [r for r in expectations.rows(planter.key.profile) if r.effect == "K" and r.vr in _KEPT]
     for start in range(0, len(rows), 4):
         with planter.draft(f"useful-option-rows/{start:04}.dcm", "ct") as draft:
             for row in rows[start : start + 4]:
-                draft.put(row.tag, _KEPT[row.vr], vr=row.vr)
+                value = _kept(row)
+                draft.put(row.tag, value, vr=row.vr)
                 action = Action.TEXT_NOTNULL if row.vr == "UI" else Action.TEXT_RETAINED
-                draft.answer(action, step(row.tag), _KEPT[row.vr], "useful: rows an option keeps", where=row.name)
+                draft.answer(action, step(row.tag), value, "useful: rows an option keeps", where=row.name)
 
 
 def generate(folder: Path, profile: str, seed: int = SEED) -> Key:

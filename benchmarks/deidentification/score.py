@@ -103,13 +103,19 @@ def score(
 ) -> Score:
     """Judge every answer. ``root`` is the folder of the outputs, whose file names are searched as well.
 
-    An instance without an entry in ``outputs`` counts as withheld.
+    A word planted in another instance counts as a leak too. An instance without an entry in ``outputs`` counts as
+    withheld.
     """
     by_instance: dict[str, list[Answer]] = defaultdict(list)
     for answer in answers:
         by_instance[answer.instance].append(answer)
     done = Score()
     groups = Groups(patients)
+    owners: dict[str, set[str]] = defaultdict(set)
+    for instance, its in by_instance.items():
+        for form in (form.lower() for answer in its for form in answer.everywhere):
+            if re.fullmatch(r"[a-z]{8,}", form):
+                owners[form].add(instance)
     for instance, its in by_instance.items():
         output = outputs.get(instance, Output(None, "no output"))
         if output.path is None:
@@ -117,6 +123,10 @@ def score(
             done.results += [Result(answer, Verdict.WITHHELD, output.reason) for answer in its]
             continue
         haystack = Haystack(output.path, root)
+        for word in sorted(haystack.words() & owners.keys()):
+            if instance not in owners[word]:
+                foreign = Answer(instance, Action.TEXT_REMOVED, "", word, "of another instance")
+                done.results.append(Result(foreign, Verdict.FAILED, haystack.find(word) or "bytes of the file"))
         with anything_goes():
             for answer in its:
                 done.results.append(_judge(answer, haystack, inputs[instance], groups))

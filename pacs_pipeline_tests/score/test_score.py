@@ -62,6 +62,10 @@ def test_every_category_has_a_test(project: Score) -> None:
     assert planted <= {*IDENTIFIERS, "names in descriptions"}
 
 
+def test_nothing_of_another_instance(project: Score) -> None:
+    assert not [r for r in project.leaks if r.answer.category == "of another instance"]
+
+
 def test_names_in_descriptions(project: Score) -> None:
     assert not [r for r in project.leaks if r.answer.category == "names in descriptions"]
 

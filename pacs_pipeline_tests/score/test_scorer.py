@@ -347,6 +347,18 @@ def test_a_tool_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest
     assert outputs["a.dcm"] == Output(None, "time limit")
 
 
+def test_a_word_of_another_instance_is_a_leak(plain: FileDataset, tmp_path: Path) -> None:
+    plain.PatientComments = "Bjornulfsen"
+    path = tmp_path / "out.dcm"
+    path.write_bytes(file_bytes(plain))
+    answers = [
+        Answer("a", Action.TAG_RETAINED, "(0008,0060)", "", "useful"),
+        Answer("b", Action.TEXT_REMOVED, "", "Bjornulfsen", "private", ("Bjornulfsen",)),
+    ]
+    judged = score(answers, {"a": path, "b": path}, {"a": Output(path)}, tmp_path, {})
+    assert [(leak.answer.category, leak.found) for leak in judged.leaks] == [("of another instance", "(0010,4000)")]
+
+
 def test_unjudged_is_neither_leak_nor_loss(plain: FileDataset, tmp_path: Path) -> None:
     path = tmp_path / "out.dcm"
     path.write_bytes(file_bytes(plain))
