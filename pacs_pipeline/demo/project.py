@@ -65,6 +65,7 @@ def write_project(
             "access_key_file": _relative(access_key_file, data),
             "secret_key_file": _relative(secret_key_file, data),
         },
+        "deidentify": {"profile": "research"},
         "zones": {"root": "zones"},
         "warehouse": {"path": "warehouse.duckdb"},
         "contracts": str(contracts or Path(__file__).resolve().parents[2] / "data_contracts"),
