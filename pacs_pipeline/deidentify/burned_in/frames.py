@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import UID
@@ -228,6 +230,11 @@ def _arrays(file: BinaryIO, layout: Layout, syntax: str, offsets: Any) -> Iterat
     if syntax not in DECODERS or DECODERS[syntax] not in get_decoder(UID(syntax)).available_plugins:
         raise Quarantine(Reason.UNSUPPORTED, "nothing decodes this transfer syntax")
     decoder = get_decoder(UID(syntax))
+    start = file.tell()
+    for code in generate_frames(file, number_of_frames=layout.frames, extended_offsets=offsets):
+        if syntax != RLE and _size(code) != (layout.rows, layout.columns):  # or it could decode to any size
+            raise Quarantine(Reason.TRUNCATED, "a compressed frame has another size than its header says")
+    file.seek(start)
     options: dict[str, Any] = options_of(layout) | {"pixel_keyword": "PixelData", "number_of_frames": layout.frames}
     if offsets is not None:
         options["extended_offsets"] = offsets
@@ -235,6 +242,23 @@ def _arrays(file: BinaryIO, layout: Layout, syntax: str, offsets: Any) -> Iterat
         photometric = str(about["photometric_interpretation"])
         # a decoder names the subsampling of the code; its array has the colour of every pixel
         yield values, "YBR_FULL" if photometric == "YBR_FULL_422" else photometric
+
+
+def _size(code: bytes) -> tuple[int, int] | None:
+    """Rows and columns of a JPEG, JPEG-LS or JPEG 2000 image as it says itself, None when it does not."""
+    if code[:4] == b"\xff\x4f\xff\x51":  # SIZ, ISO 15444-1 A.5.1
+        if len(code) < 24:
+            return None
+        right, bottom, left, top = struct.unpack_from(">4L", code, 8)
+        return bottom - top, right - left
+    position = 2
+    while position + 9 <= len(code) and code[position] == 0xFF:
+        marker = code[position + 1]
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):  # SOF
+            rows, columns = struct.unpack_from(">2H", code, position + 5)
+            return rows, columns
+        position += 1 if marker == 0xFF else 2 + int.from_bytes(code[position + 2 : position + 4], "big")
+    return None
 
 
 def options_of(layout: Layout) -> dict[str, Any]:

@@ -292,6 +292,13 @@ def test_damaged_frames_are_set_aside(syntax: str, tmp_path: Path, no_rules: Dev
     assert not (tmp_path / "out.dcm").exists()
 
 
+@needs_extra
+@pytest.mark.parametrize("syntax", [JPEG, JPEG_LS, J2K])
+def test_a_frame_of_another_size_is_not_decoded(syntax: str, tmp_path: Path, no_rules: DeviceRules) -> None:
+    with pytest.raises(Quarantine, match="another size"):
+        run(planted.instance(Kind(syntax=syntax), pictures(), Rows=31), tmp_path, no_rules, Told(BOX))
+
+
 def test_no_dicom_file_and_no_pixels(tmp_path: Path, no_rules: DeviceRules) -> None:
     (tmp_path / "in.dcm").write_bytes(b"ABERNATHY" * 100)
     with pytest.raises(Quarantine, match="unreadable"):
