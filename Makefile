@@ -48,7 +48,7 @@ format: $(VENV)/.ready-dev ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 
 lock: ## resolve the lock files again (needs uv)
-	uv pip compile pyproject.toml --extra demo --extra pixels --group build --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" --quiet -o requirements.lock
+	uv pip compile pyproject.toml --extra demo --group build --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" --quiet -o requirements.lock
 	uv pip compile pyproject.toml --extra demo --extra pixels --group build --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" --quiet -c requirements.lock -o requirements-dev.lock
 
 bench-chain: $(VENV)/.ready-dev ## end to end against the floor of plain tools; see benchmarks/README.md

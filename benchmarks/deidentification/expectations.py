@@ -26,7 +26,7 @@ OPTIONS: dict[str, frozenset[str]] = {
     "basic": frozenset(),
     "basic-modified-dates": frozenset({MODIFIED_DATES}),
     "research": frozenset({MODIFIED_DATES, PATIENT, DEVICE, DESCRIPTORS, STRUCTURED, SAFE_PRIVATE, PIXELS}),
-    "limited": frozenset({FULL_DATES, PATIENT, DEVICE, DESCRIPTORS, STRUCTURED, SAFE_PRIVATE, PIXELS}),
+    "limited": frozenset({FULL_DATES, PATIENT, DESCRIPTORS, STRUCTURED, SAFE_PRIVATE, PIXELS}),
 }
 """The named profiles of the project by the option columns of PS3.15 Table E.1-1 they stand for."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.deidentification.score import Output
 from pacs_pipeline.deidentify import Deidentifier, Keys, load_profile
+from pacs_pipeline.deidentify.burned_in import available
 from pacs_pipeline.errors import SettingsError
 
 TIME_LIMIT = 900.0
@@ -79,8 +80,9 @@ def default_profile() -> str:
 
 
 def run_project(profile: str, inputs: Mapping[str, Path], out: Path) -> dict[str, Output]:
-    """The project through its public interface, in this process."""
-    engine = Deidentifier(load_profile(profile), Keys.derive(_SECRET, "score"))
+    """The project through its public interface, in this process; pixels are cleaned where the extra is installed."""
+    options = ("clean-pixel-data",) if available() else ()
+    engine = Deidentifier(load_profile(profile, options=options), Keys.derive(_SECRET, "score"))
     outputs = {}
     for name, source in inputs.items():
         outcome = engine.deidentify(source, out)

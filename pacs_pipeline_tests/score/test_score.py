@@ -21,10 +21,6 @@ IDENTIFIERS = (
     "segmentations", "signatures", "structure sets", "structured reports", "table, depth three", "table, top level",
     "uid", "unknown standard attributes", "waveforms",
 )  # fmt: skip
-LEAKS = {  # strict: remove a line as soon as its category is clean
-    "lookup tables": "LUTData of the declared length is kept, whatever its bytes say",
-    "burned-in text": "a radiograph without BurnedInAnnotation is released unseen",
-}
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +41,7 @@ def copied(key: Key) -> Score:
     return score(key.answers, key.files, {n: Output(p) for n, p in key.files.items()}, key.folder, key.patients)
 
 
-@pytest.mark.parametrize(
-    "category",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason=LEAKS[name], strict=True)) if name in LEAKS else name
-        for name in IDENTIFIERS
-    ],
-)
+@pytest.mark.parametrize("category", IDENTIFIERS)
 def test_no_identifier_comes_out(project: Score, category: str) -> None:
     leaks = [r for r in project.leaks if r.answer.category == category]
     assert not leaks, [(r.answer.instance, str(r.answer.action), r.answer.place, r.found) for r in leaks[:20]]
@@ -72,8 +62,12 @@ def test_names_in_descriptions(project: Score) -> None:
 
 def test_most_useful_content_of_released_instances_stays(project: Score) -> None:
     assert project.share(protective=False) < 0.05
-    kept = ("useful: technical attributes", "useful: pixels", "useful: references", "useful: dates", "useful: times")
-    assert not [r for r in project.losses if r.answer.category in kept]
+    kept = ("useful: technical attributes", "useful: references", "useful: dates", "useful: times")
+    lost = {(Path(r.answer.instance).stem, r.answer.path) for r in project.losses if r.answer.category in kept}
+    assert lost <= {("technical-us", "(0008,0008)")}  # ORIGINAL becomes DERIVED where pixels were blanked
+    # real text of the ultrasound and the secondary capture is blanked where pixels are looked at
+    changed = {Path(r.answer.instance).stem for r in project.losses if r.answer.category == "useful: pixels"}
+    assert changed <= {"pixels-us", "pixels-sc-deflated"}
 
 
 def test_a_copy_fails_every_protective_check(copied: Score) -> None:
