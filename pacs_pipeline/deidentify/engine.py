@@ -15,7 +15,7 @@ from pathlib import Path
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from pacs_pipeline.deidentify import residue
-from pacs_pipeline.deidentify.burned_in import TextDetector, clean_pixels, load_device_rules
+from pacs_pipeline.deidentify.burned_in import Detector, TextDetector, available, clean_pixels, load_device_rules
 from pacs_pipeline.deidentify.classify import Treatment, treatment_of
 from pacs_pipeline.deidentify.codec import (
     CHUNK,
@@ -107,7 +107,7 @@ class Deidentifier:
         self._plans: dict[str, Plan] = {}
         self._uids: dict[str, str] = {}
         self._version = code_version()
-        self._detector = TextDetector()
+        self._detector: Detector | None = TextDetector() if available() else None  # without the extra: None
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuilt, (self.profile, self.keys, self.identity, self.max_inflated_bytes, self.max_depth)
