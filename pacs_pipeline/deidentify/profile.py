@@ -209,9 +209,17 @@ class Profile:
 
     def retains(self, tag: int) -> bool:
         """Whether an option keeps what stands in this attribute, so that it is no longer an identifier to look for."""
-        vrs = vrs_of(tag)
-        rule = self.rule(tag, vrs[0]) if vrs else None
-        return rule is not None and rule.action is Action.KEEP and vrs != ("SQ",)
+        known = self._retained.get(tag)
+        if known is None:
+            vrs = vrs_of(tag)
+            rule = self.rule(tag, vrs[0]) if vrs else None
+            known = rule is not None and rule.action is Action.KEEP and vrs != ("SQ",)
+            self._retained[tag] = known
+        return known
+
+    @cached_property
+    def _retained(self) -> dict[int, bool]:
+        return {}
 
     @cached_property
     def _exact(self) -> dict[int, int]:

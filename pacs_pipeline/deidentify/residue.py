@@ -115,6 +115,7 @@ def identifiers_of(dataset: Elements, retained: Callable[[int], bool] = _nothing
     """
     found, kept = Identifiers(), Identifiers()
     _collect(dataset, charsets_of(dataset), found, kept, retained)
+    found.names |= kept.names
     found.texts -= kept.texts
     found.raw -= kept.raw
     found.uids -= kept.uids

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacs_pipeline.deidentify.burned_in.regions import Box, clipped
-from pacs_pipeline.errors import SettingsError
+from pacs_pipeline.errors import Quarantine, SettingsError
+from pacs_pipeline.records import Reason
 
 FINDER = "models/ch_PP-OCRv4_det_infer.onnx"
 READER = "models/ch_PP-OCRv4_rec_infer.onnx"
@@ -148,11 +149,16 @@ def _session(name: str) -> Any:
 
 def _run(session: Any, picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float32]:
     """What a network says of ``picture`` in the given size."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as faults
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(picture)).resize((width, height), Image.Resampling.BILINEAR)
     values = np.asarray(image, np.float32).transpose(2, 0, 1)[None] / np.float32(127.5) - np.float32(1)
-    answer: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(values)})[0]
+    try:
+        answer: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(values)})[0]
+    except (faults.Fail, faults.InvalidArgument, faults.EngineError, faults.EPFail, faults.RuntimeException) as fault:
+        # its own exceptions share no class; a frame nobody could look at must not be released
+        raise Quarantine(Reason.BURNED_IN_TEXT, f"the detector failed ({type(fault).__name__})") from None
     return answer
 
 
