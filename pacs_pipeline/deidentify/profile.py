@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -136,6 +138,16 @@ class Profile:
     def __hash__(self) -> int:
         return hash(self.fingerprint)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _unpacked, (self._packed,)
+
+    @cached_property
+    def _packed(self) -> bytes:
+        """The state, pickled once: a profile goes to a worker with every task, and has some 700 rules."""
+        return pickle.dumps(
+            {each.name: getattr(self, each.name) for each in dataclasses.fields(self)} | {"": self.fingerprint}
+        )
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the effective rules, the lists and word lists, and the engine's version."""
@@ -228,6 +240,16 @@ class Profile:
     @cached_property
     def _patterns(self) -> tuple[int, ...]:
         return tuple(index for index, fields in enumerate(self.fields) if fields.tag is None)
+
+
+@lru_cache(maxsize=4)
+def _unpacked(packed: bytes) -> Profile:
+    """The profile in a worker: the same object for every task."""
+    state = pickle.loads(packed)  # noqa: S301 - made by the same program, and on its way only between its processes
+    fingerprint = state.pop("")
+    profile = Profile(**state)
+    profile.__dict__["fingerprint"] = fingerprint  # as cached_property does
+    return profile
 
 
 def load_profile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -308,3 +309,12 @@ def test_the_scan_still_sees_what_an_option_does_not_keep(bench_of: Make) -> Non
     assert outcome.reason in (None, Reason.RESIDUE)
     if outcome.output is not None:
         assert builder.load(outcome.output).get("DeviceSerialNumber") != "MRN-5550123"
+
+
+def test_a_profile_travels_to_a_worker_as_the_same_profile() -> None:
+    profile = load_profile("research")
+    first, second = (pickle.loads(pickle.dumps(profile)) for _ in range(2))
+    assert first == profile
+    assert first.rules == profile.rules
+    assert first is second  # made once, however many tasks bring it
+    assert pickle.loads(pickle.dumps(first)) == profile
