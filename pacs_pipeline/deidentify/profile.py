@@ -202,11 +202,6 @@ class Profile:
         return vocabulary_with(*self.own_words)
 
     @property
-    def caps_ages(self) -> bool:
-        """Whether ages over 89 become 90; a limited data set may hold them, as it may hold dates."""
-        return not self.keeps_dates
-
-    @property
     def longitudinal(self) -> str:
         """The value of LongitudinalTemporalInformationModified (PS3.3 C.7.1.3)."""
         return "MODIFIED" if self.shifts_dates else "UNMODIFIED" if self.keeps_dates else "REMOVED"

@@ -154,7 +154,7 @@ class Plan:
         if kind == "UI":
             return _same_uid
         if kind == "AS":
-            return _age(fallback, capped=self.profile.caps_ages)
+            return _age(fallback)
         if kind in _FREE_TEXT:
             return _verbatim(fallback)
         return _RETAINED.get(kind, _small if kind in SIZES else fallback)
@@ -461,8 +461,8 @@ def _date(fallback: Step) -> Step:
     return date
 
 
-def _age(fallback: Step, *, capped: bool) -> Step:
-    """Ages stay; over 89 years they are 90 years (45 CFR 164.514(b)(2)(i)(C)) unless dates may stay, too."""
+def _age(fallback: Step) -> Step:
+    """Ages stay; over 89 years they are 90 years (45 CFR 164.514(b)(2)(i)(C))."""
 
     def age(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
         if element.items is not None or isinstance(element.value, Span):
@@ -470,7 +470,7 @@ def _age(fallback: Step, *, capped: bool) -> Step:
         ages = components(element.value)
         if any(text and not valid("AS", text) for text in ages):
             return fallback(work, element, dataset)
-        kept = [OLDEST if capped and text.endswith("Y") and text > OLDEST else text for text in ages]
+        kept = [OLDEST if text.endswith("Y") and text > OLDEST else text for text in ages]
         if kept != ages:
             work.counts[element.tag, "C"] += 1
         return Element(element.tag, "AS", "\\".join(kept).encode("ascii"))

@@ -176,7 +176,7 @@ def test_kept_uids_keep_their_references(bench_of: Make) -> None:
         ("research", "091Y", "090Y"),
         ("research", "107Y", "090Y"),
         ("research", "011M", "011M"),
-        ("limited", "107Y", "107Y"),
+        ("limited", "107Y", "090Y"),
         ("basic", "044Y", None),
     ],
 )
