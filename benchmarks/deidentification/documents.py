@@ -44,7 +44,7 @@ def reports(planter: Planter) -> None:
     """Content trees with identifiers at several depths, one at a time."""
     for depth in (1, 3, 8):
         for number, (value_type, concept, tag, vr) in enumerate(_SR_VALUES):
-            if vr == "DT" and FULL_DATES in planter.options:
+            if vr == "DT" and planter.keeps(FULL_DATES):
                 continue  # a study date may stay then, however it is written
             with planter.draft(f"sr/{depth}-{number}.dcm", "sr") as draft:
                 item, prefix = _at_depth(draft, depth)
