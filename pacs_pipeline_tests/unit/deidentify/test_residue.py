@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 
-from pacs_pipeline.deidentify import Deidentifier, rewrite
+from pacs_pipeline.deidentify import Deidentifier, residue, rewrite
 from pacs_pipeline.deidentify.codec import CHUNK, LITTLE, Element, Elements, read
 from pacs_pipeline.deidentify.residue import LONGEST_PATTERN, identifiers_of, renderings, verify
 from pacs_pipeline.errors import Quarantine
@@ -184,3 +186,18 @@ def test_many_patients_are_released_whatever_their_numbers(bench: Bench) -> None
 def test_renderings_hold_the_usual_ways() -> None:
     usual = "19510704 1951-07-04 04.07.1951 07/04/1951 4.7.1951 7/4/1951 04-jul-1951 04jul1951 1951.07.04 04071951"
     assert set(usual.split()) <= renderings(1951, 7, 4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.text("abcdefghijklmnopqrstuvwxyz", min_size=8, max_size=30),
+    before=st.binary(max_size=9),
+    after=st.binary(max_size=9),
+    codec=st.sampled_from(["utf-16-le", "utf-16-be"]),
+    upper=st.booleans(),
+)
+def test_a_name_in_utf_16_is_seen_wherever_it_stands(
+    name: str, before: bytes, after: bytes, codec: str, upper: bool
+) -> None:
+    written = (name.upper() if upper else name).encode(codec)
+    assert any(name.encode() in text for text in residue._wide(before + written + after))
