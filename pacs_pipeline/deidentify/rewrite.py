@@ -52,7 +52,6 @@ LOOKUP_TABLES = {
     0x00281204: 0x00281104,
     0x00283006: 0x00283002,
 }
-UNKNOWN_CODE = ("261665006", "SCT", "Unknown")  # stands for a code that nobody published
 INSTANCE_UIDS = frozenset((SOP_INSTANCE, STUDY_INSTANCE, SERIES_INSTANCE))
 
 _NUMBERS = {
@@ -266,7 +265,7 @@ class Rewrite:
         scheme = _first(source.get(SCHEME))
         meaning = vocabulary.code_meaning(scheme, value, _first(source.get(MEANING)))
         if meaning is None:
-            value, scheme, meaning = UNKNOWN_CODE
+            value, scheme, meaning = vocabulary.UNKNOWN_CODE
             self.counts[CODE_VALUE, "C"] += 1
         else:
             version = _first(source.get(SCHEME_VERSION))

@@ -13,6 +13,7 @@ from typing import Protocol
 from pacs_pipeline.deidentify.codec import Element, Elements, components
 from pacs_pipeline.deidentify.content_rules import CLEAN_DESCRIPTORS, ContentAction, StructuredRules, canonical
 from pacs_pipeline.deidentify.values import dummy, is_registered, named, valid
+from pacs_pipeline.deidentify.vocabulary import UNKNOWN_CODE
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
 
@@ -32,7 +33,6 @@ CODE_VALUE, SCHEME, SCHEME_VERSION, MEANING = 0x00080100, 0x00080102, 0x00080103
 LONG_CODE, URN_CODE = 0x00080119, 0x00080120
 MAPPING_RESOURCE, MAPPING_RESOURCE_UID, TEMPLATE_ID = 0x00080105, 0x00080118, 0x0040DB00
 
-UNKNOWN_CODE = ("261665006", "SCT", "Unknown")  # stands for a code that nobody published
 VALUE_UNKNOWN = ("114010", "DCM", "Value unknown")  # CID 42: why a measurement has no number
 DUMMY = "ANONYMIZED"
 OLDEST_AGE = 90  # years; higher ages are an identifier of their own (45 CFR 164.514 (b)(2)(i)(C))

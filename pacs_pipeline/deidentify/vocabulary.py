@@ -30,6 +30,7 @@ CODE_MEANINGS = {
     "113111": "Retain Safe Private Option",
     "113112": "Retain Institution Identity Option",
 }
+UNKNOWN_CODE = ("261665006", "SCT", "Unknown")  # stands for a code that nobody published
 FREE_LENGTH = 2  # a run of one or two letters says nothing about anybody
 _WORDS = re.compile(r"[A-Z0-9]+")
 _RUNS = re.compile(r"[A-Za-z]+|\d+")

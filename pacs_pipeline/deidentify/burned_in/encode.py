@@ -27,6 +27,7 @@ from pacs_pipeline.deidentify.burned_in.frames import (
     RLE,
     Frames,
     Layout,
+    native,
     options_of,
 )
 
@@ -126,17 +127,7 @@ def _reversible(codestream: bytes) -> bool:
 
 def _encodable(layout: Layout, photometric: str, target: str) -> Layout:
     """The layout as it is encoded: decorrelated colour of JPEG 2000 is decorrelated again, reversibly."""
-    name = "YBR_RCT" if target == J2K and photometric in _DECORRELATED else layout.photometric
-    return Layout(
-        rows=layout.rows,
-        columns=layout.columns,
-        samples=layout.samples,
-        frames=layout.frames,
-        allocated=layout.allocated,
-        stored=layout.stored,
-        signed=layout.signed,
-        photometric=name,
-    )
+    return native(layout, "YBR_RCT" if target == J2K and photometric in _DECORRELATED else layout.photometric)
 
 
 def _encode(frames: Frames, layout: Layout, target: str, items: BinaryIO) -> list[int] | None:

@@ -210,7 +210,7 @@ def decoded(file: BinaryIO, layout: Layout, syntax: str, folder: Path, offsets: 
                 raise Quarantine(Reason.TRUNCATED, "PixelData has another number of frames than its header says")
             values, photometric = found
             if frames is None:
-                frames = Frames(checked(_native(layout, photometric)), folder)
+                frames = Frames(checked(native(layout, photometric)), folder)
             if photometric != frames.layout.photometric or values.dtype.itemsize * 8 != layout.allocated:
                 raise Quarantine(Reason.UNSUPPORTED, "the frames are not encoded as the header says")
             frames.put(index, values)
@@ -277,7 +277,7 @@ def options_of(layout: Layout) -> dict[str, Any]:
     return options
 
 
-def _native(layout: Layout, photometric: str) -> Layout:
+def native(layout: Layout, photometric: str) -> Layout:
     """The layout of a decoded frame: by pixel, in little endian, its colour no longer subsampled."""
     return Layout(
         rows=layout.rows,
