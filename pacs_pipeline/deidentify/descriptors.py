@@ -104,6 +104,10 @@ class TextCleaner:
         """Whether a word of ``text`` is a part of somebody's name."""
         return not self._sought.names.isdisjoint(_PIECE.findall(_folded(text).lower()))
 
+    def is_somebodys_number(self, digits: str) -> bool:
+        """Whether ``digits`` are an identifier of the file, or the number in one, with or without leading zeros."""
+        return not self._sought.words.isdisjoint((digits, digits.lstrip("0")))
+
     def _identifies(self, word: str) -> bool:
         pieces = _PIECE.findall(word)
         if not word.isascii() or not self._sought.words.isdisjoint((word, word.lstrip("0"), *pieces)):

@@ -60,6 +60,8 @@ _NUMBERS = {
     "IS": re.compile(rb" *(?:[+-]?\d{1,10})?(?: *\\ *(?:[+-]?\d{1,10})?)* *\0?"),
 }  # fmt: skip
 _LONGEST_NUMBER = 24
+_LONG_DIGITS = 5
+_LONG = re.compile(rb"\d{5}")
 _SPELLING = 8  # bytes; so many printable ones in a row are text, not numbers
 _MOST_PRIVATE = 64  # values of a safe private element
 _FREE_TEXT = frozenset(("AE", "LO", "LT", "SH", "ST", "UC", "UR", "UT"))
@@ -91,6 +93,9 @@ class Cleaner(Protocol):
 
     def names_somebody(self, text: str) -> bool:
         """Whether a word of ``text`` is a part of the patient's name or of somebody else's in the file."""
+
+    def is_somebodys_number(self, digits: str) -> bool:
+        """Whether ``digits`` are an identifier that stands in the file, or the number in one."""
 
 
 class Plan:
@@ -636,7 +641,17 @@ def _number(work: Rewrite, element: Element, dataset: Elements) -> Element | Non
         len(part.strip(b" \0")) > _LONGEST_NUMBER for part in element.value.split(b"\\")
     ):
         return _blank(work, element, dataset)
+    if _LONG.search(element.value) and any(_is_identifier(work, part) for part in components(element.value)):
+        return _blank(work, element, dataset)
     return Element(element.tag, vr, element.value)
+
+
+def _is_identifier(work: Rewrite, number: str) -> bool:
+    """Whether a whole number of five digits and more is one by which the file calls somebody or something."""
+    whole, _, fraction = number.lstrip("+-").partition(".")
+    if len(whole) < _LONG_DIGITS or not whole.isdigit() or fraction.strip("0"):
+        return False
+    return work.cleaner.is_somebodys_number(whole)
 
 
 _technical = _checked(_technical_text, {})

@@ -261,3 +261,21 @@ def test_a_lookup_table_that_follows_a_curve_stays(bench: Bench, order: int) -> 
     item.add(DataElement(0x00283006, "OW", entries.tobytes()))
     clean = bench.clean(builder.image(VOILUTSequence=Sequence([item])))
     assert clean.VOILUTSequence[0].LUTData == entries.tobytes()
+
+
+@pytest.mark.parametrize("number", ["5550123", "05550123", "+5550123", "5550123.0"])
+def test_a_number_that_is_the_patients_goes_and_the_instance_stays(bench: Bench, number: str) -> None:
+    ds = builder.image(PatientID="MRN-5550123", SliceLocation="12.5")
+    builder.put(ds, 0x00181150, "IS" if number.isdigit() else "DS", number)
+    ds[0x00181150].VR = "IS"
+    clean = bench.clean(ds)
+    assert not clean.get("ExposureTime")
+    assert clean.SliceLocation == 12.5
+
+
+def test_other_numbers_stay(bench: Bench) -> None:
+    clean = bench.clean(
+        builder.image(PatientID="MRN-5550123", ExposureTime="5550124", ImagePositionPatient=["-10.55501", "0", "1"])
+    )
+    assert clean.ExposureTime == 5550124
+    assert list(clean.ImagePositionPatient) == [-10.55501, 0, 1]
