@@ -41,6 +41,7 @@ class Haystack:
     def __init__(self, path: Path, root: Path) -> None:
         self.path = path
         self.ds: FileDataset | None = None
+        self.unread = ""  # the class of the error that kept a part of it from being read
         raw = path.read_bytes()
         self._elements: list[tuple[str, str, str]] = [("file name", *_both(path.relative_to(root).as_posix()))]
         with anything_goes():
@@ -50,8 +51,8 @@ class Haystack:
                     raw += _inflated(raw)
                 for part, prefix in ((self.ds.file_meta, "file meta "), (self.ds, "")):
                     self._collect(part, prefix)
-            except Exception:  # noqa: BLE001 what pydicom cannot read is searched as bytes
-                pass
+            except Exception as error:  # noqa: BLE001 pydicom raises anything; the rest is searched as bytes
+                self.unread = type(error).__name__
         self._raw, self._lower = raw, raw.lower()
         self._all = "\n".join(folded_ for _, folded_, _ in self._elements)
         self._plain = "\n".join(plain_ for _, _, plain_ in self._elements)

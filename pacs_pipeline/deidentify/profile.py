@@ -89,8 +89,8 @@ PROFILES: dict[str, tuple[str, ...]] = {
 NOT_DONE = {
     "clean-recognizable-visual-features": "faces in head scans are not changed; see the known limits",
 }
-# The identity of the objects and what makes them readable: the engine decides, a project's recipe does not.
 _PARTIAL = frozenset((Action.SHIFT, Action.KEEP, Action.CLEAN, Action.CONTENT))
+# The identity of the objects and what makes them readable: the engine decides, a project's recipe does not.
 PROTECTED = frozenset(
     tag_for_keyword(keyword)
     for keyword in [

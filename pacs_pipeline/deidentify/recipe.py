@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -283,8 +283,6 @@ _STRENGTH = {
     Action.REMOVE_BLANK_OR_DUMMY: 3,
     Action.REMOVE: 4,
 }
-
-Matcher = Callable[[int, str], bool]
 
 
 def effective_text(rules: Iterable[Rule]) -> str:

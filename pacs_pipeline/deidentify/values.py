@@ -91,11 +91,6 @@ def named(tag: int) -> str:
     return keyword_of(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def trimmed(text: str) -> str:
-    """A value without its padding."""
-    return text.strip(" \0")
-
-
 def valid(vr: str, text: str) -> bool:
     """Whether one component, without padding, is a value of ``vr``. For DA and DT see :mod:`dates`."""
     pattern = _PATTERNS.get(vr)

@@ -67,7 +67,7 @@ class Message:
 
 
 class Association:
-    """What both sides agreed on, over one connection. One thread at a time; any thread may hang up."""
+    """What both sides agreed on, over one connection. One thread at a time; any thread may hang the connection up."""
 
     def __init__(self, connection: Connection, contexts: Iterable[AcceptedContext], largest_pdu: int) -> None:
         self._contexts = {context.context_id: context for context in contexts}
@@ -245,10 +245,6 @@ class Association:
     def abort(self) -> None:
         """End the association at once."""
         self._connection.abort()
-
-    def hang_up(self) -> None:
-        """Break the connection off, from any thread."""
-        self._connection.hang_up()
 
 
 def _encoded(identifier: Dataset, syntax: UID) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.deidentification import peers
 from benchmarks.deidentification.answers import PROTECTIVE
+from benchmarks.deidentification.leaks import Haystack
 from benchmarks.deidentification.plant import Key, generate
 from benchmarks.deidentification.score import Output, Score, Verdict, score
 
@@ -29,10 +30,14 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Key:
 
 
 @pytest.fixture(scope="module")
-def project(key: Key, tmp_path_factory: pytest.TempPathFactory) -> Score:
-    out = tmp_path_factory.mktemp("project")
-    outputs = peers.run_project(key.profile, key.files, out)
-    return score(key.answers, key.files, outputs, out, key.patients)
+def released(key: Key, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture(scope="module")
+def project(key: Key, released: Path) -> Score:
+    outputs = peers.run_project(key.profile, key.files, released)
+    return score(key.answers, key.files, outputs, released, key.patients)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,14 @@ def test_no_identifier_comes_out(project: Score, category: str) -> None:
 def test_every_category_has_a_test(project: Score) -> None:
     planted = {r.answer.category for r in project.results if r.answer.action in PROTECTIVE}
     assert planted <= {*IDENTIFIERS, "names in descriptions"}
+
+
+@pytest.mark.usefixtures("project")
+def test_every_output_was_read_to_its_end(released: Path) -> None:
+    """What the scorer cannot read it could not see, either."""
+    files = [path for path in released.rglob("*") if path.is_file()]
+    assert files
+    assert {unread for path in files if (unread := Haystack(path, released).unread)} == set()
 
 
 def test_nothing_of_another_instance(project: Score) -> None:

@@ -194,7 +194,7 @@ def test_silence_is_bounded_and_patience_extends_it() -> None:
 
 def test_another_thread_can_hang_up() -> None:
     with pair(timeout=30) as (association, _peer):
-        timer = threading.Timer(0.1, association.hang_up)
+        timer = threading.Timer(0.1, association._connection.hang_up)
         timer.start()
         started = time.monotonic()
         with pytest.raises(Lost):
