@@ -24,6 +24,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from pacs_pipeline.deidentify.series import Made, Pieces
 from pacs_pipeline.deidentify.values import LONG, VRS, named, padded, vrs_of
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
@@ -35,6 +36,7 @@ PIXELS = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
 SPAN_FROM = 64 * 1024  # longer values are not read into memory
 IN_MEMORY = 64 * 1024 * 1024  # files up to this size are read at once, larger ones are mapped
 CHUNK = 1024 * 1024
+REPEATED = 256 * 1024  # bytes; longer elements differ from instance to instance
 META_LIMIT = 1024 * 1024
 
 
@@ -150,14 +152,23 @@ class Source:
     encoding: Encoding
     dataset: Elements
     meta: Elements = field(default_factory=dict)
+    pieces: Pieces[Element] | None = None
 
 
-def read(path: Path, *, max_inflated_bytes: int, max_depth: int) -> Source:
-    """Read ``path`` to its end.
+def read(
+    path: Path,
+    *,
+    max_inflated_bytes: int,
+    max_depth: int,
+    before: Pieces[Element] | None = None,
+    buffer: Buffer | None = None,
+) -> Source:
+    """Read ``path`` to its end, or what ``buffer`` holds of it already.
 
+    Elements whose ``pieces`` the instance ``before`` has, too, are the same objects as there; nobody changes them.
     Raises Quarantine: UNREADABLE, TRUNCATED, TOO_DEEP, TOO_LARGE or UNSUPPORTED (a transfer syntax).
     """
-    buffer = Buffer(path)
+    buffer = buffer or Buffer(path)
     data = buffer.data
     meta: Elements = {}
     position = 0
@@ -172,9 +183,9 @@ def read(path: Path, *, max_inflated_bytes: int, max_depth: int) -> Source:
         buffer.replace(_inflated(data[position:], max_inflated_bytes))
         position = 0
     encoding = ENCODINGS.get(syntax, LITTLE)
-    reader = _Reader(buffer.data, encoding, max_depth)
-    dataset = reader.dataset(position)
-    return Source(buffer, syntax, encoding, dataset, meta)
+    pieces: Pieces[Element] = Pieces((encoding, max_depth), before)
+    dataset = _Reader(buffer.data, encoding, max_depth).dataset(position, pieces)
+    return Source(buffer, syntax, encoding, dataset, meta, pieces)
 
 
 def _guess(data: bytes | mmap.mmap) -> str:
@@ -225,20 +236,31 @@ class _Reader:
             elements[element.tag] = element
         return elements, position
 
-    def dataset(self, position: int) -> Elements:
+    def dataset(self, position: int, pieces: Pieces[Element]) -> Elements:
         """The top-level data set. Bytes behind the pixel data that are no elements are left behind."""
         end = len(self.data)
         elements: Elements = {}
+        encoded = self.data if isinstance(self.data, bytes) else None
         while position < end:
-            try:
-                element, position = self.element(position, end, 0)
-            except Quarantine:
-                if PIXEL_DATA in elements or not self._anything(position, end):
-                    break
-                raise
-            if element.tag in elements:
-                raise Quarantine(Reason.UNREADABLE, f"{named(element.tag)} stands twice")
-            elements[element.tag] = element
+            known = pieces.find(encoded, position) if encoded is not None else None
+            if known is not None:
+                tag, length, element = known
+                position += length
+            else:
+                start = position
+                try:
+                    element, position = self.element(position, end, 0)
+                except Quarantine:
+                    if PIXEL_DATA in elements or not self._anything(position, end):
+                        break
+                    raise
+                tag = element.tag
+                pieces.passed(tag)
+                if encoded is not None and position - start <= REPEATED and _is_in_memory(element):
+                    pieces.add(tag, encoded[start:position], element)
+            if tag in elements:
+                raise Quarantine(Reason.UNREADABLE, f"{named(tag)} stands twice")
+            elements[tag] = element
         if not elements:
             raise Quarantine(Reason.UNREADABLE, "no data set")
         return elements
@@ -371,22 +393,39 @@ class _Reader:
             position += length
 
 
-def encode(dataset: Elements, encoding: Encoding) -> list[bytes | Span]:
-    """``dataset`` as pieces in file order: encoded bytes, and spans to be copied from the source."""
+def encode(dataset: Elements, encoding: Encoding, made: Made[Element, bytes] | None = None) -> list[bytes | Span]:
+    """``dataset`` as pieces in file order: encoded bytes, and spans to be copied from the source.
+
+    ``made`` keeps the bytes of elements for the next data set.
+    """
     pieces: list[bytes | Span] = []
     done: list[bytes] = []
-    for tag in sorted(dataset):
-        element = dataset[tag]
+    elements = [dataset[tag] for tag in sorted(dataset)]
+
+    def make(element: Element) -> bytes:
+        value = element.value
+        return _before_span(element, value, encoding) if isinstance(value, Span) else _encoded(element, encoding)
+
+    for element, encoded in zip(elements, (made or Made()).of(elements, make, encoding), strict=True):
+        done.append(encoded)
         if isinstance(element.value, Span):
-            length = UNDEFINED if element.fragments is not None else len(element.value)
-            odd = length % 2 and length != UNDEFINED
-            done.append(_header(tag, element.vr, length + (1 if odd else 0), encoding))
             pieces += [b"".join(done), element.value]
-            done = [b"\0"] if odd else []
-        else:
-            done.append(_encoded(element, encoding))
+            done = [b"\0"] if len(element.value) % 2 and element.fragments is None else []
     pieces.append(b"".join(done))
     return pieces
+
+
+def _is_in_memory(element: Element) -> bool:
+    """Whether nothing in ``element`` was left in the file."""
+    if element.items is None:
+        return not isinstance(element.value, Span)
+    return all(_is_in_memory(inner) for item in element.items for inner in item.values())
+
+
+def _before_span(element: Element, span: Span, encoding: Encoding) -> bytes:
+    """What stands before a value that is in the file."""
+    length = UNDEFINED if element.fragments is not None else len(span) + len(span) % 2
+    return _header(element.tag, element.vr, length, encoding)
 
 
 def _encoded(element: Element, encoding: Encoding) -> bytes:

@@ -17,8 +17,9 @@ from itertools import product
 from pydicom._dicom_dict import DicomDictionary
 
 from pacs_pipeline.deidentify import dates
-from pacs_pipeline.deidentify.codec import Elements
+from pacs_pipeline.deidentify.codec import Element, Elements
 from pacs_pipeline.deidentify.confidentiality_table import read_table
+from pacs_pipeline.deidentify.series import Made
 from pacs_pipeline.deidentify.text import DEFAULT, charsets_of, decoded
 
 SHORTEST_NAME = 2
@@ -50,6 +51,7 @@ _MONTHS = (
 
 NAME, DATE, PLACE, TEXT = "name", "date", "place", "text"
 Fact = tuple[str, bytes, tuple[str, ...]]
+_NO_FACTS: frozenset[Fact] = frozenset()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -76,16 +78,26 @@ def _none(tag: int) -> bool:  # noqa: ARG001
 
 
 def identifiers_of(
-    dataset: Elements, charsets: tuple[str, ...] = DEFAULT, retained: Callable[[int], bool] = _none
+    dataset: Elements,
+    charsets: tuple[str, ...] = DEFAULT,
+    retained: Callable[[int], bool] = _none,
+    made: Made[Element, frozenset[Fact]] | None = None,
 ) -> Identifiers:
     """Collect the identifiers of an original data set at every depth.
 
     ``retained`` says in which attributes an option keeps what stands there: only the names of people in them are
     identifiers then. The same facts give the same object, so that what is derived from it serves a whole series.
+    ``made`` keeps the facts of elements for the next instance.
     """
-    facts: set[Fact] = set()
-    _collect(dataset, charsets, facts, retained)
-    return _derived(frozenset(facts))
+    charsets = charsets_of(dataset, charsets)
+
+    def facts(element: Element) -> frozenset[Fact]:
+        found: set[Fact] = set()
+        _collect({element.tag: element}, charsets, found, retained)
+        return frozenset(found) or _NO_FACTS
+
+    found = (made or Made()).of(dataset.values(), facts, (charsets, retained))
+    return _derived(frozenset().union(*filter(None, found)))
 
 
 @cache

@@ -14,11 +14,9 @@ from pathlib import Path
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from pacs_pipeline.deidentify import residue
 from pacs_pipeline.deidentify.burned_in import Detector, TextDetector, available, clean_pixels, load_device_rules
 from pacs_pipeline.deidentify.classify import Treatment, treatment_of
 from pacs_pipeline.deidentify.codec import (
-    CHUNK,
     PIXEL_DATA,
     Buffer,
     Element,
@@ -32,6 +30,7 @@ from pacs_pipeline.deidentify.codec import (
     read,
 )
 from pacs_pipeline.deidentify.content_context import RewriteContext
+from pacs_pipeline.deidentify.descriptor_identifiers import Fact
 from pacs_pipeline.deidentify.descriptors import TextCleaner, cleaner_for, identifiers_of
 from pacs_pipeline.deidentify.documents import clean_document
 from pacs_pipeline.deidentify.identity import EVERYWHERE, IdentityRule, patient_of
@@ -40,16 +39,20 @@ from pacs_pipeline.deidentify.outcome import Outcome
 from pacs_pipeline.deidentify.pixels import check_pixels
 from pacs_pipeline.deidentify.presentation import clean_presentation
 from pacs_pipeline.deidentify.profile import ENGINE_VERSION, Profile
+from pacs_pipeline.deidentify.residue import ResidueScan
+from pacs_pipeline.deidentify.residue_identifiers import Harvest
 from pacs_pipeline.deidentify.rewrite import (
     SERIES_INSTANCE,
     SOP_INSTANCE,
     STUDY_INSTANCE,
+    Decision,
     Patient,
     Plan,
     Rewrite,
     actions_of,
 )
 from pacs_pipeline.deidentify.row import instance_row
+from pacs_pipeline.deidentify.series import Made, Pieces
 from pacs_pipeline.deidentify.structured import clean_items, identifying_texts
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
@@ -107,6 +110,14 @@ class Deidentifier:
         self._plans: dict[str, Plan] = {}
         self._uids: dict[str, str] = {}
         self._version = code_version()
+        # what the instances of a series have in common, from one to the next
+        self._pieces: Pieces[Element] | None = None
+        self._facts: Made[Element, frozenset[Fact]] = Made()
+        self._decisions: Made[Element, Decision] = Made()
+        self._encoded: Made[Element, bytes] = Made()
+        self._members: Made[Element, str] = Made()
+        self._harvest = Harvest(profile.retains)
+        self._scan = ResidueScan(profile.safe_private)
         self._detector: Detector | None = TextDetector() if available() else None  # without the extra: None
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -155,10 +166,11 @@ class Deidentifier:
             cleaner_of=lambda: self._cleaner(source, patient),
             content_of=items,
             little=source.encoding.little,
+            decisions=self._decisions,
         )
 
     def _cleaner(self, source: Source, patient: Patient) -> TextCleaner:
-        sought = identifiers_of(source.dataset, patient.charsets, self.profile.retains)
+        sought = identifiers_of(source.dataset, patient.charsets, self.profile.retains, self._facts)
         return cleaner_for(sought, self.profile.vocabulary)
 
     def _plan(self, sop_class: str) -> Plan:
@@ -168,7 +180,8 @@ class Deidentifier:
         return plan
 
     def _process(self, work: _Instance, out_dir: Path) -> Outcome:
-        source = work.read(self.max_inflated_bytes, self.max_depth)
+        source = work.read(self.max_inflated_bytes, self.max_depth, self._pieces)
+        self._pieces = source.pieces
         sop_class = _uid_of(source.dataset, SOP_CLASS)
         treatment = treatment_of(source.dataset, self.profile.codes)
         for tag in (SOP_INSTANCE, SERIES_INSTANCE, STUDY_INSTANCE):
@@ -191,12 +204,11 @@ class Deidentifier:
         clean |= rewrite.mark(pixels_looked_at=treatment is Treatment.LOOK)
         if regions:
             rewrite.counts[PIXEL_DATA, "R"] = regions
-        inflated = work.write(clean, source, out_dir)
-        sought = residue.identifiers_of(source.dataset, self.profile.retains)
-        for text in identifying_texts(source.dataset, self.profile.content, context.decode):
-            sought.add_text(text)
-        residue.verify(work.temporary, sought, source.encoding, inflated, self.profile.safe_private)
-        row = instance_row(clean, source.encoding, source.transfer_syntax)
+        inflated = work.write(clean, source, out_dir, self._encoded)
+        sought = self._harvest.of(source.dataset)
+        sought = sought.with_texts(identifying_texts(source.dataset, self.profile.content, context.decode))
+        self._scan.verify(work.temporary, sought, source.encoding, inflated)
+        row = instance_row(clean, source.encoding, source.transfer_syntax, self._members)
         row |= {"profile_fingerprint": self.profile.fingerprint, "code_version": self._version}
         return work.release(row, actions_of(rewrite.counts), out_dir)
 
@@ -221,11 +233,16 @@ class _Instance:
         self._size = 0
         self._sha256 = ""
 
-    def read(self, max_inflated_bytes: int, max_depth: int) -> Source:
+    def read(self, max_inflated_bytes: int, max_depth: int, before: Pieces[Element] | None) -> Source:
         """The source, parsed to its end; its digest is taken first, so a refusal has it too."""
         try:
-            self._input_sha256 = _sha256_of(self.source)
-            source = read(self.source, max_inflated_bytes=max_inflated_bytes, max_depth=max_depth)
+            buffer = Buffer(self.source)
+            digest = hashlib.sha256()
+            for chunk in buffer.chunks(Span(0, len(buffer.data))):
+                digest.update(chunk)
+            self._input_sha256 = digest.hexdigest()
+            limits = {"max_inflated_bytes": max_inflated_bytes, "max_depth": max_depth}
+            source = read(self.source, buffer=buffer, before=before, **limits)
         except OSError as error:
             raise Quarantine(Reason.UNREADABLE, "the file cannot be read") from error
         self._uids = (
@@ -235,7 +252,7 @@ class _Instance:
         )
         return source
 
-    def write(self, clean: Elements, source: Source, out_dir: Path) -> bytes | None:
+    def write(self, clean: Elements, source: Source, out_dir: Path, encoded: Made[Element, bytes]) -> bytes | None:
         """Write ``clean`` under a temporary name; returns the data set before deflation, if it was deflated."""
         sop_instance = _uid_of(clean, SOP_INSTANCE)
         meta = encode_meta(
@@ -248,7 +265,7 @@ class _Instance:
                 0x00020013: ("SH", IMPLEMENTATION_VERSION_NAME.encode("ascii")),
             }
         )
-        pieces = encode(clean, source.encoding)
+        pieces = encode(clean, source.encoding, encoded)
         inflated = None
         if source.transfer_syntax == DeflatedExplicitVRLittleEndian:
             inflated = b"".join(chunk for piece in pieces for chunk in _chunks(piece, source.buffer))
@@ -256,17 +273,14 @@ class _Instance:
         out_dir.mkdir(parents=True, exist_ok=True)
         self.temporary = out_dir / f".{sop_instance}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part"
         self._written = True
-        digest = hashlib.sha256(meta)
-        size = len(meta)
+        digest = hashlib.sha256()
+        size = 0
         with self.temporary.open("wb") as file:
-            file.write(meta)
-            for piece in pieces:
+            for piece in [meta, *pieces]:
                 for chunk in _chunks(piece, source.buffer):
                     file.write(chunk)
                     digest.update(chunk)
                     size += len(chunk)
-            file.flush()
-            os.fsync(file.fileno())
         self._size, self._sha256 = size, digest.hexdigest()
         return inflated
 
@@ -307,11 +321,3 @@ def _uid_of(dataset: Elements, tag: int) -> str:
 
 def _chunks(piece: bytes | Span, buffer: Buffer) -> Iterable[bytes]:
     return [piece] if isinstance(piece, bytes) else buffer.chunks(piece)
-
-
-def _sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -1,389 +1,52 @@
 """The independent last look: are identifiers of this very instance anywhere in the file that was written?
 
-It knows nothing of rules and actions. What to look for comes from the original data set; where to look is
-the written file, read again with pydicom: every byte of it, and the text of every element.
+It knows nothing of rules and actions. What to look for comes from the original data set; where to look is the
+written file, read again with a reader of its own that accepts nothing but what a clean file has: every byte of it, and
+the text of every element.
 """
 
 from __future__ import annotations
 
-import io
+import mmap
 import re
 import struct
-import unicodedata
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, lru_cache
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
-from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import Dataset
-from pydicom.filereader import data_element_generator
-from pydicom.tag import BaseTag
-from pydicom.values import convert_SQ
-
-from pacs_pipeline.deidentify import dates, vocabulary
-from pacs_pipeline.deidentify.codec import CHUNK, PIXELS, Element, Elements, Encoding
-from pacs_pipeline.deidentify.confidentiality_table import read_table
+from pacs_pipeline.deidentify import vocabulary
+from pacs_pipeline.deidentify.codec import ITEM, PIXEL_DATA, PIXELS, SEQUENCE_END, UNDEFINED, Buffer, Encoding, Span
+from pacs_pipeline.deidentify.residue_bytes import LONGEST_PATTERN, SHORTEST, Needles, holds, needles_of
+from pacs_pipeline.deidentify.residue_identifiers import TOKEN, Identifiers, fold
 from pacs_pipeline.deidentify.safe_private import CREATORS, SafePrivate, creator_tag
-from pacs_pipeline.deidentify.text import charsets_of, decoded
-from pacs_pipeline.deidentify.values import TEXT, is_registered, named, vrs_of
+from pacs_pipeline.deidentify.series import Made, Pieces
+from pacs_pipeline.deidentify.values import LONG, TEXT, named, vrs_of
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
 
-SHORTEST_NAME = 2  # characters of a part of a name; single initials are in every text
-SHORTEST_ID = 3
-SHORTEST_NUMBER = 5  # characters of a part of an identifier that holds digits
-SHORTEST_IN_BYTES = 6  # a pattern that may be looked for anywhere, without boundaries
-SHORTEST_IN_UTF_16 = 8
-LONGEST_PATTERN = 128
-LONGEST_WIDE = LONGEST_PATTERN // 2  # characters of two bytes
-SHORTEST_NUMBER_IN_PIXELS = 10  # digits are ordinary grey values, so short numbers appear by chance
-SHORTEST_UID = 8
-REMEMBERED = 1024  # bytes; longer values do not repeat
-_PARTS = re.compile(r"[\^=\\\s,;/()]+")
-_TOKEN = re.compile(r"[^\W_]+")
-_WORDLESS = frozenset(("ANONYMIZED", "ANONYMOUS", "NONE", "UNKNOWN", "OTHER", "NULL", "TEST", "YES"))
 IDENTITY_REMOVED, METHOD, CODE_SCHEME, CODE_MEANING = 0x00120062, 0x00120063, 0x00080102, 0x00080104
-_NUMERIC = frozenset(bytes((code,)) for code in b"0123456789.")
+LARGE = 64 * 1024  # bytes; longer values are looked through piece by piece
 _METHOD = re.compile(r"pacs-pipeline profile [a-z-]+ [0-9a-f]{12}")
 _FILE_META = frozenset((0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013))
-_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_META = Encoding(explicit=True, little=True)
+_SPELLED = re.compile(rb"[\x20-\x7e]{%d}" % SHORTEST)
+_LONG = frozenset(vr.encode("ascii") for vr in LONG)
+
+Data = bytes | mmap.mmap
 
 
-@cache
-def identifying_tags() -> frozenset[int]:
-    """Attributes of Table E.1-1 whose whole text names a person, an order, a place or a device.
+@dataclass(eq=False, slots=True)
+class _Looked:
+    """What stands in one element and all it holds, sorted by how it is searched; each with its tag."""
 
-    Descriptions (Clean Descriptors) are sentences about the procedure and no identifiers in themselves;
-    UIDs, dates and names are collected by their VR wherever they stand.
-    """
-    tags = set()
-    for row in read_table():
-        if "x" in row.tag or row.tag == "PRIVATE" or "clean_descriptors" in row.options:
-            continue
-        tag = int(row.tag, 16)
-        if tag == 0x00080201:  # TimezoneOffsetFromUTC: a clock, shared by millions; checked by its own grammar
-            continue
-        if set(vrs_of(tag)) & {"LO", "SH", "ST", "LT", "UC", "UT", "AE", "UR", "UN"}:
-            tags.add(tag)
-    return frozenset(tags)
-
-
-@dataclass(slots=True)
-class Identifiers:
-    """What must not be found: whole texts, their tokens, raw encodings, UIDs. Folded to lower case."""
-
-    texts: set[str] = field(default_factory=set)
-    names: set[str] = field(default_factory=set)
-    raw: set[bytes] = field(default_factory=set)
-    uids: set[str] = field(default_factory=set)
-    dates: set[str] = field(default_factory=set)
-
-    def add_text(self, text: str) -> bool:
-        """Take in a text that identifies as a whole, with the numbers in it; whether it is long enough to."""
-        folded = fold(text)
-        if len(folded) < SHORTEST_ID or folded.upper() in _WORDLESS:
-            return False
-        self.texts.add(folded)
-        self.texts.update(
-            token
-            for token in _TOKEN.findall(folded)
-            if len(token) >= SHORTEST_NUMBER and any(c.isdigit() for c in token)
-        )
-        return True
-
-    def add(self, more: Identifiers) -> None:
-        """Take in what another value holds."""
-        self.texts |= more.texts
-        self.names |= more.names
-        self.raw |= more.raw
-        self.uids |= more.uids
-        self.dates |= more.dates
-
-
-def _nothing(tag: int) -> bool:  # noqa: ARG001
-    return False
-
-
-def identifiers_of(dataset: Elements, retained: Callable[[int], bool] = _nothing) -> Identifiers:
-    """Collect the identifiers of the original data set at every depth.
-
-    ``retained`` says in which attributes the profile keeps what it finds: that is no identifier any more, not even
-    where it stands once more. Names of people always are.
-    """
-    found, kept = Identifiers(), Identifiers()
-    _collect(dataset, charsets_of(dataset), found, kept, retained)
-    found.names |= kept.names
-    found.texts -= kept.texts
-    found.raw -= kept.raw
-    found.uids -= kept.uids
-    found.dates -= kept.dates
-    return found
-
-
-def _collect(
-    dataset: Elements,
-    charsets: tuple[str, ...],
-    found: Identifiers,
-    kept: Identifiers,
-    retained: Callable[[int], bool],
-) -> None:
-    charsets = charsets_of(dataset, charsets)
-    for tag, element in dataset.items():
-        if element.items is not None:
-            for item in element.items:
-                _collect(item, charsets, found, kept, retained)
-        elif isinstance(element.value, bytes) and element.value:
-            _collect_value(tag, element, charsets, kept if retained(tag) else found)
-
-
-def _collect_value(tag: int, element: Element, charsets: tuple[str, ...], found: Identifiers) -> None:
-    value = element.data
-    standard = vrs_of(tag)
-    vr = standard[0] if standard else element.vr
-    known = _in_value if len(value) <= REMEMBERED else _in_value.__wrapped__
-    found.add(known(tag, vr, value, charsets))
-
-
-@lru_cache(maxsize=8192)
-def _in_value(tag: int, vr: str, value: bytes, charsets: tuple[str, ...]) -> Identifiers:
-    """The texts, names, raw encodings, UIDs and dates in one value; a series repeats most of its values."""
-    found = Identifiers()
-    if vr == "PN":
-        _collect_name(value, charsets, found)
-    elif vr == "UI":
-        uids = (part.strip(" \0") for part in value.decode("latin-1").split("\\"))
-        found.uids.update(uid for uid in uids if len(uid) >= SHORTEST_UID and not is_registered(uid))
-    elif vr in ("DA", "DT"):
-        for part in value.decode("latin-1").split("\\"):
-            date = dates.parsed(part.strip(" \0")[:8] if vr == "DT" else part.strip(" \0"))
-            if date is not None:
-                found.dates.update(renderings(date.year, date.month, date.day))
-    elif tag in identifying_tags():
-        for part in decoded(value, charsets).split("\\"):
-            if found.add_text(part) and not part.isascii():
-                found.raw.add(value.strip(b" \0").lower())
-    return found
-
-
-def _collect_name(value: bytes, charsets: tuple[str, ...], found: Identifiers) -> None:
-    for part in _PARTS.split(decoded(value, charsets)):
-        for variant in {fold(part), fold(_without_marks(part))}:
-            for token in {variant, *_TOKEN.findall(variant)}:
-                short = len(token) < SHORTEST_NAME and token.isascii()
-                if token and not short and token.upper() not in _WORDLESS:
-                    found.names.add(token)
-    if not value.isascii() or b"\x1b" in value:
-        found.raw.update(part.lower() for part in re.split(rb"[\^=\\ \0]+", value) if len(part) >= SHORTEST_IN_BYTES)
-
-
-def fold(text: str) -> str:
-    """``text`` for comparison: compatibility forms, case and outer space removed."""
-    return " ".join(unicodedata.normalize("NFKC", text.replace("\0", " ")).casefold().split())
-
-
-def _without_marks(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-
-
-def renderings(year: int, month: int, day: int) -> set[str]:
-    """The ways people and machines write one date, folded."""
-    y, m, d, short = f"{year:04d}", f"{month:02d}", f"{day:02d}", f"{year % 100:02d}"
-    name = _MONTHS[month - 1].lower()
-    result = {y + m + d, d + m + y, m + d + y}
-    for separator in "-/. ":
-        result |= {separator.join(parts) for parts in ((y, m, d), (d, m, y), (m, d, y), (str(day), str(month), y))}
-        result |= {separator.join(parts) for parts in ((str(month), str(day), y), (d, name, y), (str(day), name, y))}
-        result |= {separator.join((d, name, short))}
-    return result | {f"{d}{name}{y}", f"{name} {d}, {y}", f"{name} {day}, {year}"}
-
-
-def verify(
-    path: Path,
-    identifiers: Identifiers,
-    encoding: Encoding,
-    inflated: bytes | None = None,
-    safe_private: SafePrivate | None = None,
-) -> None:
-    """Raise Quarantine (RESIDUE) when the written file holds an identifier or is not what it must be.
-
-    ``inflated`` is the data set of a deflated file; every other file is read from ``path``. ``safe_private`` are
-    the private elements that may be there; without it there may be none.
-    """
-    with path.open("rb") as file:
-        meta, start = _meta(file)
-        stream: BinaryIO = file if inflated is None else io.BytesIO(inflated)
-        stream.seek(start if inflated is None else 0)
-        scan = _Scan(stream, identifiers, safe_private)
-        for element in meta:
-            scan.take(element)
-        _take_dataset(scan, stream, encoding)
-        scan.finish()
-
-
-def _meta(file: BinaryIO) -> tuple[list[RawDataElement], int]:
-    """The file meta elements, only our own, behind a preamble of zeros; and where the data set starts."""
-    head = file.read(132)
-    if any(head[:128]) or head[128:] != b"DICM":
-        raise Quarantine(Reason.RESIDUE, "the preamble is not empty")
-    elements: list[RawDataElement] = []
-    end = 0
-    for element in data_element_generator(file, is_implicit_VR=False, is_little_endian=True):
-        if int(element.tag) not in _FILE_META or not isinstance(element, RawDataElement):
-            raise Quarantine(Reason.RESIDUE, f"unexpected {named(int(element.tag))} in the file meta information")
-        if element.tag == 0x00020000:
-            end = file.tell() + struct.unpack("<L", element.value or b"")[0]
-        else:
-            elements.append(element)
-        if file.tell() >= end:
-            break
-    return elements, end
-
-
-def _take_dataset(scan: _Scan, stream: BinaryIO, encoding: Encoding) -> None:
-    """Everything in the data set goes to ``scan``; its structure is verified on the way."""
-    last = end = 0
-    removed = False
-    generator = data_element_generator(
-        stream, is_implicit_VR=not encoding.explicit, is_little_endian=encoding.little, defer_size=CHUNK
-    )
-    for element in generator:
-        end = stream.tell()
-        tag = int(element.tag)
-        if tag <= last:
-            raise Quarantine(Reason.RESIDUE, "elements are out of order")
-        last = tag
-        if tag == IDENTITY_REMOVED and isinstance(element, RawDataElement):
-            removed = (element.value or b"").strip() == b"YES"
-        if tag in PIXELS and isinstance(element, RawDataElement):
-            scan.pixels(element.value_tell, end)
-        else:
-            scan.take(element)
-    if stream.seek(0, 2) != end:
-        raise Quarantine(Reason.RESIDUE, "the data set does not end with the file")
-    if not removed:
-        raise Quarantine(Reason.RESIDUE, "PatientIdentityRemoved is not YES")
-
-
-class _Scan:
-    """Looks at one value after the other: text as decoded text, everything else as bytes."""
-
-    def __init__(self, stream: BinaryIO, identifiers: Identifiers, safe_private: SafePrivate | None = None) -> None:
-        self._stream = stream
-        self._sought = identifiers
-        self._safe_private = safe_private
-        self._creators: dict[int, str] = {}  # of the data set or item that is being read
-        self._words = _words_of(frozenset(identifiers.names | identifiers.texts), frozenset(identifiers.dates))
-        self._texts: list[tuple[int, str]] = []
-        self._spans: list[tuple[int, int, int]] = []
-
-    def take(self, element: RawDataElement | DataElement) -> None:
-        """One element of the written file, at any depth."""
-        tag = int(element.tag)
-        private = self._private(element) if (tag >> 16) & 1 else None
-        if private is None and not (vrs_of(tag) or tag in _FILE_META):
-            raise Quarantine(Reason.RESIDUE, f"{named(tag)} is private or unknown")
-        if not isinstance(element, RawDataElement):
-            self._take_items(element.value)
-            return
-        vr = private or element.VR or vrs_of(tag)[0]
-        if vr == "SQ":
-            little, implicit = element.is_little_endian, element.is_implicit_VR
-            self._take_items(convert_SQ(element.value or b"", implicit, little, ["iso8859"], 0))
-        elif element.value is None:
-            self._spans.append((tag, element.value_tell, element.value_tell + element.length))
-        elif vr in TEXT:
-            self._take_text(tag, vr, element.value)
-        elif element.value:
-            self._search(tag, element.value, in_pixels=False)
-
-    def _take_items(self, items: Iterable[Dataset]) -> None:
-        outer = self._creators
-        for item in items:
-            self._creators = {}
-            for tag in item.keys():  # noqa: SIM118 - iterating a Dataset would convert its elements
-                self.take(item.get_item(BaseTag(tag)))
-        self._creators = outer
-
-    def _private(self, element: RawDataElement | DataElement) -> str | None:
-        """The VR of a private element that may be there: a creator, or one on its creator's list."""
-        tag = int(element.tag)
-        if self._safe_private is None or not isinstance(element, RawDataElement):
-            return None
-        if tag & 0xFFFF in CREATORS:
-            creator = (element.value or b"").decode("ascii", "replace").strip(" \0")
-            self._creators[tag] = creator
-            return "LO" if creator in self._safe_private.creators else None
-        return self._safe_private.vr(self._creators.get(creator_tag(tag), ""), tag)
-
-    def _take_text(self, tag: int, vr: str, value: bytes) -> None:
-        if not value.isascii():
-            raise Quarantine(Reason.RESIDUE, f"{named(tag)} holds other than plain ASCII text")
-        text = fold(value.decode("ascii"))
-        if not text:
-            return
-        if _is_published(tag, vr, value):
-            if tag in vocabulary.technical_tags() and not self._sought.names.isdisjoint(_TOKEN.findall(text)):
-                raise Quarantine(Reason.RESIDUE, named(tag))
-            return
-        parts = [part.strip() for part in text.split("\\")]
-        if vr in ("DA", "DT", "TM", "AS"):  # a moved date may meet an original one by chance
-            return
-        if vr in ("DS", "IS"):
-            if any(len(part) >= SHORTEST_IN_BYTES and part in self._sought.texts for part in parts):
-                raise Quarantine(Reason.RESIDUE, named(tag))
-        elif vr == "UI":
-            if not self._sought.uids.isdisjoint(parts) or not self._sought.texts.isdisjoint(parts):
-                raise Quarantine(Reason.RESIDUE, named(tag))
-        else:
-            self._texts.append((tag, text))
-
-    def pixels(self, start: int, end: int) -> None:
-        """Where the pixel data stand; looked at in :meth:`finish`, piece by piece."""
-        self._spans.append((0x7FE00010, start, end))
-
-    def finish(self) -> None:
-        """Search what was set aside while the file was read."""
-        for tag, text in self._texts:
-            if not self._words.tokens.isdisjoint(_TOKEN.findall(text)):
-                raise Quarantine(Reason.RESIDUE, named(tag))
-            if any(phrase in text and _bounded(text, phrase) for phrase in self._words.phrases):
-                raise Quarantine(Reason.RESIDUE, named(tag))
-            if any(token in text for token in self._words.long):
-                raise Quarantine(Reason.RESIDUE, named(tag))
-        for tag, start, end in self._spans:
-            self._stream.seek(start)
-            left, tail = end - start, b""
-            while left > 0:
-                piece = self._stream.read(min(CHUNK, left))
-                if not piece:
-                    raise Quarantine(Reason.RESIDUE, f"{named(tag)} is cut off in the written file")
-                left -= len(piece)
-                self._search(tag, tail + piece, in_pixels=tag in PIXELS)
-                tail = piece[-LONGEST_PATTERN:]
-
-    def _search(self, tag: int, data: bytes, *, in_pixels: bool) -> None:
-        needles = self._needles
-        readable = _readable(data)
-        for needle in needles.numbers if readable else ():
-            if in_pixels and len(needle) < SHORTEST_NUMBER_IN_PIXELS:
-                continue
-            if _stands_alone(needle, readable):
-                raise Quarantine(Reason.RESIDUE, named(tag))
-        if readable and any(needle in readable for needle in needles.words):
-            raise Quarantine(Reason.RESIDUE, named(tag))
-        if needles.wide and any(needle in text for text in _wide(data) for needle in needles.wide):
-            raise Quarantine(Reason.RESIDUE, named(tag))
-        if needles.encoded:
-            lower = data.lower()
-            if any(needle in lower for needle in needles.encoded):
-                raise Quarantine(Reason.RESIDUE, named(tag))
-
-    @cached_property
-    def _needles(self) -> _Needles:
-        return _needles(self._sought)
+    texts: list[tuple[int, str]] = field(default_factory=list)
+    technical: list[tuple[int, frozenset[str]]] = field(default_factory=list)  # words that may be a name, too
+    numbers: list[tuple[int, list[str]]] = field(default_factory=list)
+    uids: list[tuple[int, list[str]]] = field(default_factory=list)
+    values: list[tuple[int, bytes]] = field(default_factory=list)  # no text
+    spelled: list[tuple[int, bytes]] = field(default_factory=list)  # those of ``values`` with printable characters
+    large: list[tuple[int, Span]] = field(default_factory=list)  # left in the file
+    says_removed: bool = False  # PatientIdentityRemoved is YES
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,119 +58,259 @@ class _Words:
     long: tuple[str, ...]
 
 
-@lru_cache(maxsize=64)
-def _words_of(texts: frozenset[str], dates: frozenset[str]) -> _Words:
-    tokens = frozenset(text for text in texts if _TOKEN.fullmatch(text))
-    phrases = (*sorted((texts | dates) - tokens), *sorted(date for date in dates if _TOKEN.fullmatch(date)))
-    return _Words(tokens, phrases, tuple(sorted(t for t in tokens if len(t) >= SHORTEST_IN_BYTES and not t.isdigit())))
+class ResidueScan:
+    """Looks through one written file after the other. Private elements may only be those of ``safe_private``.
 
+    An element that was looked through for the same identifiers in the file before is not looked through again, except
+    for UIDs, which are the instance's own.
+    """
 
-@dataclass(frozen=True, slots=True)
-class _Needles:
-    """Byte patterns: ASCII words, ASCII numbers (which need boundaries), ASCII in UTF-16, and other encodings."""
+    def __init__(self, safe_private: SafePrivate | None = None) -> None:
+        self._safe_private = safe_private
+        self._pieces: Pieces[_Looked] | None = None
+        self._passed: Made[_Looked, bool] = Made()
+        self._of_series: object = None
+        self._words = _Words(frozenset(), (), ())
+        self._needles = Needles()
 
-    words: tuple[bytes, ...]
-    numbers: tuple[bytes, ...]
-    wide: tuple[bytes, ...]
-    encoded: tuple[bytes, ...]
+    def verify(self, path: Path, identifiers: Identifiers, encoding: Encoding, inflated: bytes | None = None) -> None:
+        """Raise Quarantine (RESIDUE) when the written file holds an identifier or is not what it must be.
 
+        ``inflated`` is the data set of a deflated file; of every other it is read from ``path``.
+        """
+        self._seek(identifiers)
+        buffer = Buffer(path)
+        meta, start = self._meta(buffer.data)
+        if inflated is not None:
+            buffer.replace(inflated)
+            start = 0
+        looked = [*meta, *self._dataset(buffer.data, start, encoding)]
+        if not any(element.says_removed for element in looked):
+            raise Quarantine(Reason.RESIDUE, "PatientIdentityRemoved is not YES")
+        self._passed.of(looked, lambda element: self._search(element, identifiers), identifiers.of_series)
+        self._search_uids(looked, identifiers)
+        for element in looked:
+            for tag, span in element.large:
+                self._search_large(tag, span, buffer, identifiers)
 
-def _needles(sought: Identifiers) -> _Needles:
-    texts = frozenset(sought.names | sought.texts)
-    needles = _needles_of(texts, frozenset(sought.dates), frozenset(sought.raw))
-    uids = sorted(uid[:LONGEST_PATTERN].encode("ascii") for uid in sought.uids if uid.isascii())
-    return replace(needles, numbers=(*needles.numbers, *uids))
+    def _seek(self, identifiers: Identifiers) -> None:
+        """Prepare the patterns, which the instances of a series have in common."""
+        if self._of_series != identifiers.of_series:
+            self._of_series = identifiers.of_series
+            texts = identifiers.names | identifiers.texts
+            self._words = _words_of(texts, identifiers.dates)
+            self._needles = needles_of(texts, identifiers.dates, identifiers.raw)
 
+    def _meta(self, data: Data) -> tuple[list[_Looked], int]:
+        """The file meta elements, only our own, behind a preamble of zeros; and where the data set starts."""
+        if any(data[:128]) or data[128:132] != b"DICM":
+            raise Quarantine(Reason.RESIDUE, "the preamble is not empty")
+        if data[132:138] != b"\2\0\0\0UL":
+            raise Quarantine(Reason.RESIDUE, "the file meta information has no length")
+        end = 144 + int.from_bytes(data[140:144], "little")
+        found = []
+        for tag, vr, value, _ in _elements(data, 144, min(end, len(data)), _META):
+            if tag not in _FILE_META:
+                raise Quarantine(Reason.RESIDUE, f"unexpected {named(tag)} in the file meta information")
+            looked = _Looked()
+            _take(looked, tag, vr, data[value.start : value.end])
+            found.append(looked)
+        return found, end
 
-@lru_cache(maxsize=64)
-def _needles_of(texts: frozenset[str], dates: frozenset[str], raw: frozenset[bytes]) -> _Needles:
-    """The patterns that the instances of a series have in common."""
-    words: set[bytes] = set()
-    numbers: set[bytes] = set()
-    wide: set[bytes] = set()
-    encoded = {form for form in raw if len(form) >= SHORTEST_IN_BYTES}
-    for text in texts | dates:
-        text = text[:LONGEST_PATTERN]
-        if text.isascii():
-            if len(text) >= SHORTEST_IN_BYTES and len(set(text)) >= 3:
-                (numbers if re.fullmatch(r"[\d.,/ -]+", text) else words).add(text.encode("ascii"))
-            if len(text) >= SHORTEST_IN_UTF_16 and text not in dates:
-                wide.add(text[:LONGEST_WIDE].encode("ascii"))
+    def _dataset(self, data: Data, position: int, encoding: Encoding) -> list[_Looked]:
+        """Everything in the data set; its structure is verified on the way."""
+        last, end = 0, len(data)
+        pieces: Pieces[_Looked] = Pieces(encoding, self._pieces)
+        creators: dict[int, str] = {}
+        found = []
+        in_memory = data if isinstance(data, bytes) else None
+        low = 0 if encoding.little else 1
+        while position < end:
+            private = data[position + low] & 1 if position + low < end else 0
+            known = pieces.find(in_memory, position) if in_memory is not None and not private else None
+            if known is not None:
+                tag, length, looked = known
+                position += length
+            else:
+                looked, start = _Looked(), position
+                tag, vr, value, position = next(_elements(data, position, end, encoding))
+                self._take(looked, data, (tag, vr, value), creators, encoding)
+                pieces.passed(tag)
+                if in_memory is not None and not private and not looked.large:
+                    pieces.add(tag, in_memory[start:position], looked)
+            if tag <= last:
+                raise Quarantine(Reason.RESIDUE, "elements are out of order")
+            last = tag
+            found.append(looked)
+        self._pieces = pieces
+        return found
+
+    def _take(
+        self, looked: _Looked, data: Data, element: tuple[int, str, Span], creators: dict[int, str], encoding: Encoding
+    ) -> None:
+        """One element at any depth; ``creators`` are those of the data set or item it stands in."""
+        tag, vr, value = element
+        if (tag >> 16) & 1:
+            allowed = self._private(tag, data[value.start : value.end], creators)
+            if allowed is None:
+                raise Quarantine(Reason.RESIDUE, f"{named(tag)} is private or unknown")
+            vr = allowed
+        elif not (standard := vrs_of(tag)):
+            raise Quarantine(Reason.RESIDUE, f"{named(tag)} is private or unknown")
+        elif not vr:
+            vr = standard[0]
+        if vr == "SQ":
+            for start, stop in _items(data, value, encoding):
+                inner: dict[int, str] = {}
+                for tag_inside, vr_inside, value_inside, _ in _elements(data, start, stop, encoding):
+                    self._take(looked, data, (tag_inside, vr_inside, value_inside), inner, encoding)
+        elif tag in PIXELS or (len(value) > LARGE and vr not in TEXT):
+            looked.large.append((tag, value))
         else:
-            forms = {text.encode("utf-8"), text.encode("utf-16-le"), text.encode("latin-1", "ignore")}
-            encoded |= {form for form in forms if len(form) >= SHORTEST_IN_BYTES + 2}
-    # a start of a pattern is enough, and one that is longer than the overlap of two pieces could be cut by both
-    encoded = {form[:LONGEST_PATTERN] for form in encoded}
-    return _Needles(_least(words), tuple(sorted(numbers)), _least(wide), _least(encoded))
+            _take(looked, tag, vr, data[value.start : value.end])
+
+    def _private(self, tag: int, value: bytes, creators: dict[int, str]) -> str | None:
+        """The VR of a private element that may be there: a creator, or one on its creator's list."""
+        if self._safe_private is None:
+            return None
+        if tag & 0xFFFF in CREATORS:
+            creator = creators[tag] = value.decode("ascii", "replace").strip(" \0")
+            return "LO" if creator in self._safe_private.creators else None
+        return self._safe_private.vr(creators.get(creator_tag(tag), ""), tag)
+
+    def _search(self, looked: _Looked, sought: Identifiers) -> bool:
+        """Raise Quarantine when an element holds an identifier that is no UID."""
+        words = self._words
+        for tag, text in looked.texts:
+            if not words.tokens.isdisjoint(TOKEN.findall(text)):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+            if any(phrase in text and _bounded(text, phrase) for phrase in words.phrases):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+            if any(token in text for token in words.long):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+        for tag, tokens in looked.technical:
+            if not sought.names.isdisjoint(tokens):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+        for tag, parts in looked.numbers:
+            if any(len(part) >= SHORTEST and part in sought.texts for part in parts):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+        for tag, value in looked.values:
+            if holds(value, self._needles, (), in_pixels=False):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+        return True
+
+    def _search_uids(self, found: list[_Looked], sought: Identifiers) -> None:
+        uids = _patterns(sought.uids)
+        for looked in found:
+            for tag, parts in looked.uids:
+                if not sought.uids.isdisjoint(parts) or not sought.texts.isdisjoint(parts):
+                    raise Quarantine(Reason.RESIDUE, named(tag))
+            for tag, value in looked.spelled:
+                if holds(value, Needles(), uids, in_pixels=False):
+                    raise Quarantine(Reason.RESIDUE, named(tag))
+
+    def _search_large(self, tag: int, span: Span, buffer: Buffer, sought: Identifiers) -> None:
+        """Look through a value in the file, piece by piece with some overlap."""
+        uids = _patterns(sought.uids)
+        tail = b""
+        for piece in buffer.chunks(span):
+            data = tail + piece if tail else piece
+            if holds(data, self._needles, uids, in_pixels=tag in PIXELS):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+            tail = piece[-LONGEST_PATTERN:]
 
 
-def _least(patterns: set[bytes]) -> tuple[bytes, ...]:
-    """The patterns that hold none of the others: data with any pattern have one of these, too."""
-    least: list[bytes] = []
-    for pattern in sorted(patterns, key=lambda p: (len(p), p)):
-        if not any(shorter in pattern for shorter in least):
-            least.append(pattern)
-    return tuple(least)
+def _elements(data: Data, position: int, end: int, encoding: Encoding) -> Iterator[tuple[int, str, Span, int]]:
+    """The elements between ``position`` and ``end``: tag, VR (nothing in implicit VR), value, and what is behind."""
+    order = encoding.order
+    while position < end:
+        if position + 8 > end:
+            raise Quarantine(Reason.RESIDUE, "the data set does not end with the file")
+        vr = b""
+        if not encoding.explicit:
+            group, number, length = struct.unpack_from("<HHL", data, position)
+            position += 8
+        elif data[position + 4 : position + 6] in _LONG:
+            if position + 12 > end:
+                raise Quarantine(Reason.RESIDUE, "the data set does not end with the file")
+            group, number, vr, length = struct.unpack_from(order + "HH2s2xL", data, position)
+            position += 12
+        else:
+            group, number, vr, length = struct.unpack_from(order + "HH2sH", data, position)
+            position += 8
+        tag = group << 16 | number
+        stop = _end_of_fragments(data, position, end, tag, order) if length == UNDEFINED else position + length
+        if stop > end:
+            raise Quarantine(Reason.RESIDUE, f"{named(tag)} is cut off in the written file")
+        yield tag, vr.decode("latin-1"), Span(position, stop), stop
+        position = stop
 
 
-def _readable(data: bytes) -> bytes:
-    """The stretches of printable ASCII in ``data``, at least as long as the shortest pattern, in lower case.
-
-    Pixels of 16 bits have next to none, which makes looking through them cheap.
-    """
-    values = np.frombuffer(data, np.uint8)
-    run = (values - np.uint8(0x20)) < np.uint8(0x5F)  # wraps below the space: printable is 0x20 to 0x7E
-    if len(run) < SHORTEST_IN_BYTES:
-        return b""
-    return _stretches(values, run)
-
-
-def _wide(data: bytes) -> tuple[bytes, bytes]:
-    """The stretches of printable ASCII in UTF-16, in either byte order and at even and odd positions."""
-    values = np.frombuffer(data, np.uint8)
-    even, odd = values[0::2], values[1::2]
-    return _zero_beside(even, odd, before=1), _zero_beside(odd, even, before=0)
+def _end_of_fragments(data: Data, position: int, end: int, tag: int, order: str) -> int:
+    """The end of encapsulated pixel data (PS3.5 A.4), the only value whose length may be undefined."""
+    while tag == PIXEL_DATA and position + 8 <= end:
+        group, number, length = struct.unpack_from(order + "HHL", data, position)
+        position += 8 + length
+        kind = group << 16 | number
+        if kind == SEQUENCE_END and not length:
+            return position
+        if kind != ITEM:
+            break
+    raise Quarantine(Reason.RESIDUE, f"{named(tag)} has no end")
 
 
-def _zero_beside(letters: np.ndarray, others: np.ndarray, *, before: int) -> bytes:
-    """The stretches of ``letters`` that have a zero before them or behind them among ``others``.
-
-    ``before`` is how far the other byte before a letter lies back: a text's last letter may have a zero on one
-    side only.
-    """
-    zeros = np.zeros(len(letters) + 2, bool)
-    zeros[1 : 1 + len(others)] = others == 0
-    beside = zeros[1 - before : 1 - before + len(letters)] | zeros[2 - before : 2 - before + len(letters)]
-    return _stretches(letters, ((letters - np.uint8(0x20)) < np.uint8(0x5F)) & beside)
-
-
-def _stretches(values: np.ndarray, run: np.ndarray) -> bytes:
-    """What stands in the runs of at least six, in lower case, with a zero behind each."""
-    if len(run) < SHORTEST_IN_BYTES:
-        return b""
-    start = run[:-1] & run[1:]
-    start = start[:-2] & start[2:]  # four in a row
-    start = start[:-2] & run[4:-1] & run[5:]  # six in a row
-    if not start.any():
-        return b""
-    inside = np.zeros(len(run), bool)
-    for offset in range(SHORTEST_IN_BYTES):
-        inside[offset : offset + len(start)] |= start
-    kept = np.where(inside, values, 0)
-    wanted = inside.copy()
-    wanted[1:] |= inside[:-1]  # one separator behind each stretch
-    return bytes(kept[wanted].tobytes().lower())
+def _items(data: Data, sequence: Span, encoding: Encoding) -> Iterator[tuple[int, int]]:
+    """Where the items of a sequence are; all have their length."""
+    position = sequence.start
+    while position < sequence.end:
+        if position + 8 > sequence.end:
+            raise Quarantine(Reason.RESIDUE, "a sequence is cut off in the written file")
+        group, number, length = struct.unpack_from(encoding.order + "HHL", data, position)
+        stop = position + 8 + length
+        if group << 16 | number != ITEM or stop > sequence.end:
+            raise Quarantine(Reason.RESIDUE, "a sequence holds something else than items")
+        yield position + 8, stop
+        position = stop
 
 
-def _stands_alone(number: bytes, text: bytes) -> bool:
-    """Whether ``number`` occurs in ``text`` and is no part of a longer number or UID."""
-    position = text.find(number)
-    while position >= 0:
-        before, after = text[max(position - 1, 0) : position], text[position + len(number) : position + len(number) + 1]
-        if before not in _NUMERIC and after not in _NUMERIC:
-            return True
-        position = text.find(number, position + 1)
-    return False
+def _take(looked: _Looked, tag: int, vr: str, value: bytes) -> None:
+    """Sort a value by how it is searched; text that is not ASCII is refused."""
+    if vr not in TEXT:
+        if len(value) >= SHORTEST:
+            looked.values.append((tag, value))
+            if _SPELLED.search(value):
+                looked.spelled.append((tag, value))
+        return
+    if not value.isascii():
+        raise Quarantine(Reason.RESIDUE, f"{named(tag)} holds other than plain ASCII text")
+    if tag == IDENTITY_REMOVED:
+        looked.says_removed = value.strip() == b"YES"
+    text = fold(value.decode("ascii"))
+    if not text:
+        return
+    if _is_published(tag, vr, value):
+        if tag in vocabulary.technical_tags():
+            looked.technical.append((tag, frozenset(TOKEN.findall(text))))
+        return
+    parts = [part.strip() for part in text.split("\\")]
+    if vr in ("DA", "DT", "TM", "AS"):  # a moved date may meet an original one by chance
+        return
+    if vr in ("DS", "IS"):
+        looked.numbers.append((tag, parts))
+    elif vr == "UI":
+        looked.uids.append((tag, parts))
+    else:
+        looked.texts.append((tag, text))
+
+
+def _words_of(texts: frozenset[str], dates: frozenset[str]) -> _Words:
+    tokens = frozenset(text for text in texts if TOKEN.fullmatch(text))
+    phrases = (*sorted((texts | dates) - tokens), *sorted(date for date in dates if TOKEN.fullmatch(date)))
+    return _Words(tokens, phrases, tuple(sorted(t for t in tokens if len(t) >= SHORTEST and not t.isdigit())))
+
+
+def _patterns(uids: frozenset[str]) -> list[bytes]:
+    return sorted(uid[:LONGEST_PATTERN].encode("ascii") for uid in uids if uid.isascii())
 
 
 def _is_published(tag: int, vr: str, value: bytes) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal, Protocol
 
@@ -21,6 +21,7 @@ from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.profile import CODE_MEANINGS, Profile
 from pacs_pipeline.deidentify.recipe import Action, Rule, resolved
 from pacs_pipeline.deidentify.safe_private import CREATORS, SafePrivate, block_of, creator_tag
+from pacs_pipeline.deidentify.series import Made
 from pacs_pipeline.deidentify.text import DEFAULT, charsets_of, decoded, text_of
 from pacs_pipeline.deidentify.values import (
     BULK,
@@ -52,6 +53,9 @@ LOOKUP_TABLES = {
     0x00281204: 0x00281104,
     0x00283006: 0x00283002,
 }
+# What a step looks at beside its own element: descriptors, the patient's numbers and name, the character set.
+_SIBLINGS = frozenset((*LOOKUP_TABLES.values(), PATIENT_NAME, PATIENT_ID, ISSUER_OF_PATIENT_ID, 0x00080005))
+_PRIVATE_CREATORS = 0x10000  # of a tag: an odd group and an element below 0100
 INSTANCE_UIDS = frozenset((SOP_INSTANCE, STUDY_INSTANCE, SERIES_INSTANCE))
 
 _NUMBERS = {
@@ -70,6 +74,8 @@ _WRITTEN = re.compile(rb"[A-Za-z0-9 ^=.,@_-]{6,}")
 _SCHEME_VERSION = re.compile(r"[\d.]{1,16}")
 
 Step = Callable[["Rewrite", Element, Elements], "Element | None"]
+Decision = tuple["Element | None", tuple[tuple[tuple[int, str], int], ...]]
+"""What becomes of an element, and the actions that were counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,11 @@ class Patient:
     days: int
     pseudonym_of: Callable[[str, str], str]
     charsets: tuple[str, ...] = DEFAULT
+
+    @property
+    def decides(self) -> tuple[str, int, tuple[str, ...]]:
+        """What of a patient decides on a value; the pseudonyms of others belong to the engine."""
+        return self.pseudonym, self.days, self.charsets
 
 
 class Cleaner(Protocol):
@@ -204,23 +215,51 @@ class Rewrite:
     cleaner_of: Callable[[], Cleaner]
     content_of: Callable[[Rewrite, list[Elements]], list[Elements]]
     little: bool = True
+    decisions: Made[Element, Decision] = field(default_factory=Made)
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
     _cleaner: Cleaner | None = None
 
     def dataset(self, elements: Elements, *, parent: int = 0) -> Elements:
         """The de-identified copy of ``elements``, which stand in the sequence ``parent``; the source is left as is."""
+        if not parent:
+            return self._top(elements)
         result: Elements = {}
         step = self.plan.step
         for tag, element in elements.items():
             kept = step(tag, element.vr, parent)(self, element, elements)
             if kept is not None:
-                result[tag] = kept
-                if tag >> 16 & 1:  # a private element is nothing without its creator
-                    creator = creator_tag(tag)
-                    result[creator] = Element(creator, "LO", _first(elements[creator]).encode("ascii"))
-        if parent and (CODE_VALUE in elements or LONG_CODE in elements or URN_CODE in elements):
+                self._take(kept, result, elements)
+        if CODE_VALUE in elements or LONG_CODE in elements or URN_CODE in elements:
             self._code(elements, result)
         return result
+
+    def _top(self, elements: Elements) -> Elements:
+        """The data set itself; what a series repeats is decided once."""
+
+        def decide(element: Element) -> Decision:
+            inner = replace(self, counts=Counter())
+            kept = self.plan.step(element.tag, element.vr, 0)(inner, element, elements)
+            return kept, tuple(inner.counts.items())
+
+        result: Elements = {}
+        counts = self.counts
+        for kept, counted in self.decisions.of(elements.values(), decide, self._circumstances(elements)):
+            for action, count in counted:
+                counts[action] += count
+            if kept is not None:
+                self._take(kept, result, elements)
+        return result
+
+    def _circumstances(self, elements: Elements) -> object:
+        """Everything but the element itself that a step of the data set may look at."""
+        others = [e for tag, e in elements.items() if tag in _SIBLINGS or tag & 0x1FF00 == _PRIVATE_CREATORS]
+        return self.plan, self.keys, self.little, self.cleaner, self.patient.decides, others
+
+    def _take(self, kept: Element, result: Elements, source: Elements) -> None:
+        result[kept.tag] = kept
+        if kept.tag >> 16 & 1:  # a private element is nothing without its creator
+            creator = creator_tag(kept.tag)
+            result[creator] = Element(creator, "LO", _first(source[creator]).encode("ascii"))
 
     @property
     def cleaner(self) -> Cleaner:

@@ -9,6 +9,7 @@ import struct
 
 from pacs_pipeline.deidentify import dates
 from pacs_pipeline.deidentify.codec import Element, Elements, Encoding, components
+from pacs_pipeline.deidentify.series import Made
 from pacs_pipeline.deidentify.values import BULK, FORMATS, SINGLE, SIZES, TEXT, keyword_of, vrs_of
 
 LONGEST_ARRAY = 4096  # bytes; longer arrays of numbers are bulk data
@@ -16,64 +17,91 @@ LONGEST_ARRAY = 4096  # bytes; longer arrays of numbers are bulk data
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
-def instance_row(dataset: Elements, encoding: Encoding, transfer_syntax: str) -> dict[str, object]:
-    """The columns that come from the header; the caller adds size, digests and versions."""
-    plain = header(dataset, encoding)
+def instance_row(
+    dataset: Elements, encoding: Encoding, transfer_syntax: str, made: Made[Element, str] | None = None
+) -> dict[str, object]:
+    """The columns that come from the header; the caller adds size, digests and versions.
 
-    def text(keyword: str) -> str | None:
-        value = plain.get(keyword)
-        if isinstance(value, list):
-            value = "\\".join("" if part is None else str(part) for part in value)
-        return str(value) if value not in (None, "") else None
+    ``made`` keeps the JSON of elements for the next instance.
+    """
+    signed = _signed(dataset)
 
-    def number(keyword: str) -> int | None:
-        value = plain.get(keyword)
-        return value if isinstance(value, int) else None
+    def value(tag: int) -> Json:
+        named = _member(dataset[tag], encoding, signed) if tag in dataset else None
+        return named[1] if named is not None else None
+
+    def text(tag: int) -> str | None:
+        found = value(tag)
+        if isinstance(found, list):
+            found = "\\".join("" if part is None else str(part) for part in found)
+        return str(found) if found not in (None, "") else None
+
+    def number(tag: int) -> int | None:
+        found = value(tag)
+        return found if isinstance(found, int) else None
 
     return {
-        "SOPInstanceUID": text("SOPInstanceUID"),
-        "SeriesInstanceUID": text("SeriesInstanceUID"),
-        "StudyInstanceUID": text("StudyInstanceUID"),
-        "PatientID": text("PatientID"),
-        "SOPClassUID": text("SOPClassUID"),
+        "SOPInstanceUID": text(0x00080018),
+        "SeriesInstanceUID": text(0x0020000E),
+        "StudyInstanceUID": text(0x0020000D),
+        "PatientID": text(0x00100020),
+        "SOPClassUID": text(0x00080016),
         "TransferSyntaxUID": transfer_syntax,
-        "Modality": text("Modality"),
-        "StudyDate": _date(text("StudyDate")),
-        "SeriesNumber": number("SeriesNumber"),
-        "InstanceNumber": number("InstanceNumber"),
-        "Rows": number("Rows"),
-        "Columns": number("Columns"),
-        "NumberOfFrames": number("NumberOfFrames"),
-        "BitsAllocated": number("BitsAllocated"),
-        "PhotometricInterpretation": text("PhotometricInterpretation"),
-        "BodyPartExamined": text("BodyPartExamined"),
-        "ImageType": text("ImageType"),
-        "Manufacturer": text("Manufacturer"),
-        "ManufacturerModelName": text("ManufacturerModelName"),
-        "header": json.dumps(plain, ensure_ascii=True, separators=(",", ":"), allow_nan=False),
+        "Modality": text(0x00080060),
+        "StudyDate": _date(text(0x00080020)),
+        "SeriesNumber": number(0x00200011),
+        "InstanceNumber": number(0x00200013),
+        "Rows": number(0x00280010),
+        "Columns": number(0x00280011),
+        "NumberOfFrames": number(0x00280008),
+        "BitsAllocated": number(0x00280100),
+        "PhotometricInterpretation": text(0x00280004),
+        "BodyPartExamined": text(0x00180015),
+        "ImageType": text(0x00080008),
+        "Manufacturer": text(0x00080070),
+        "ManufacturerModelName": text(0x00081090),
+        "header": header(dataset, encoding, made),
     }
 
 
-def header(dataset: Elements, encoding: Encoding) -> dict[str, Json]:
-    """The data set by DICOM keyword: scalars, lists where there are several values, objects for items; no bulk."""
+_dumped = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
+
+
+def header(dataset: Elements, encoding: Encoding, made: Made[Element, str] | None = None) -> str:
+    """The data set by DICOM keyword, as JSON: scalars, lists of several values, objects for items; no bulk."""
     signed = _signed(dataset)
-    result: dict[str, Json] = {}
-    for tag in sorted(dataset):
-        element = dataset[tag]
-        keyword = keyword_of(tag)
-        if not keyword:
-            continue
-        if element.items is not None:
-            result[keyword] = [header(item, encoding) for item in element.items]
-        elif isinstance(element.value, bytes):
-            vr = element.vr
-            if vr in ("US", "SS") and set(vrs_of(tag)) >= {"US", "SS"} and not encoding.explicit:
-                vr = "SS" if signed else "US"  # implicit VR does not say; PixelRepresentation does
-            if vr in TEXT:
-                result[keyword] = _text(vr, element.value)
-            elif vr in SIZES and vr not in BULK and len(element.value) <= LONGEST_ARRAY:
-                result[keyword] = _numbers(vr, element, encoding)
-    return result
+
+    def member(element: Element) -> str:
+        named = _member(element, encoding, signed)
+        return "" if named is None else f"{_dumped(named[0])}:{_dumped(named[1])}"
+
+    elements = [dataset[tag] for tag in sorted(dataset)]
+    members = (made or Made()).of(elements, member, (encoding, signed))
+    return "{" + ",".join(filter(None, members)) + "}"
+
+
+def _member(element: Element, encoding: Encoding, signed: bool) -> tuple[str, Json] | None:
+    """Keyword and value of an element, None when the header does not show it."""
+    keyword = keyword_of(element.tag)
+    if not keyword:
+        return None
+    if element.items is not None:
+        return keyword, [_item(item, encoding) for item in element.items]
+    if not isinstance(element.value, bytes):
+        return None
+    vr = element.vr
+    if vr in ("US", "SS") and set(vrs_of(element.tag)) >= {"US", "SS"} and not encoding.explicit:
+        vr = "SS" if signed else "US"  # implicit VR does not say; PixelRepresentation does
+    if vr in TEXT:
+        return keyword, _text(vr, element.value)
+    if vr in SIZES and vr not in BULK and len(element.value) <= LONGEST_ARRAY:
+        return keyword, _numbers(vr, element, encoding)
+    return None
+
+
+def _item(item: Elements, encoding: Encoding) -> dict[str, Json]:
+    signed = _signed(item)
+    return dict(filter(None, (_member(item[tag], encoding, signed) for tag in sorted(item))))
 
 
 def _signed(dataset: Elements) -> bool:

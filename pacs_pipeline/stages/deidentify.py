@@ -56,6 +56,7 @@ def deidentify(project: Project, partition: Partition, pool: Pool, progress: Pro
             "quarantine": write(quarantine / "quarantine.parquet", ledger.quarantine, storage.QUARANTINE),
         }
         _remove_leftovers(staging / "instances", ledger.files)
+        storage.make_durable(ledger.files)
         return project.commit(
             Manifest(
                 stage=Stage.DEIDENTIFY,

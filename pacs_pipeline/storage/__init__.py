@@ -1,6 +1,14 @@
 """Zones on disk and the S3 bucket. The only room that imports boto3."""
 
-from pacs_pipeline.storage.atomic import file_sha256, make_folder, remove_stale, replacing, write_bytes, write_json
+from pacs_pipeline.storage.atomic import (
+    file_sha256,
+    make_durable,
+    make_folder,
+    remove_stale,
+    replacing,
+    write_bytes,
+    write_json,
+)
 from pacs_pipeline.storage.bucket import Bucket, Put, StoredObject, Upload
 from pacs_pipeline.storage.keys import object_key
 from pacs_pipeline.storage.locks import partition_lock
@@ -46,6 +54,7 @@ __all__ = [
     "Zone",
     "Zones",
     "file_sha256",
+    "make_durable",
     "make_folder",
     "object_key",
     "partition_lock",

@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +18,7 @@ from pacs_pipeline.errors import Permanent, PipelineError, Transient
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 _TEMPORARY_PREFIX = ".tmp-"
+_WRITERS = 8
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FAULTS_OF_THE_MOMENT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.EINTR, errno.EAGAIN}
 
@@ -35,7 +37,7 @@ def make_folder(folder: Path) -> Path:
             except FileExistsError:
                 continue  # another worker was faster
             path.chmod(FOLDER_MODE)  # mkdir's mode went through the umask
-            _sync_folder(path.parent)
+            _sync(path.parent)
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     return folder
@@ -59,7 +61,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(descriptor)
             temporary.replace(path)
-            _sync_folder(path.parent)
+            _sync(path.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -88,6 +90,24 @@ def remove_stale(folder: Path) -> int:
     return len(leftovers)
 
 
+def make_durable(paths: Collection[Path]) -> None:
+    """Make files that were written without a flush, their names and those of their folders survive a power failure.
+
+    Many at once take the disk a fraction of what they take one after the other. Errors as in :func:`replacing`.
+    """
+
+    def sync(path: Path) -> None:
+        with _disk_errors(path):
+            _sync(path)
+
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        for _ in writers.map(sync, paths, chunksize=64):
+            continue
+        folders = {path.parent for path in paths}
+        for _ in writers.map(sync, folders | {folder.parent for folder in folders}):
+            continue
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's content in hex, read in pieces; raises OSError."""
     with path.open("rb") as file:
@@ -114,9 +134,9 @@ def _disk_errors(path: Path) -> Iterator[None]:
         raise disk_error(error, path) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync(path: Path) -> None:
+    """Make a file, or a rename in a folder, survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
 import re
 import time
 import unicodedata
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pacs_pipeline.deidentify import residue
+from pacs_pipeline.deidentify import residue, residue_identifiers
 from pacs_pipeline.deidentify.codec import Element, Elements
 from pacs_pipeline.deidentify.descriptors import (
     Identifiers,
@@ -289,9 +288,10 @@ def test_no_planted_identifier_survives(
     for identifier in (family, given_name, number):
         assert not survives(identifier, output), (text, output)
     assert PLAIN.fullmatch(output)
-    scan = residue._Scan(io.BytesIO(), residue.identifiers_of(header(name=f"{family}^{given_name}", id=number)))
-    scan._texts.append((0x00081030, residue.fold(output)))
-    scan.finish()  # the independent scan agrees; otherwise the instance would be withheld
+    scan = residue.ResidueScan()
+    sought = residue_identifiers.identifiers_of(header(name=f"{family}^{given_name}", id=number))
+    scan._seek(sought)  # the independent scan agrees; otherwise the instance would be withheld
+    scan._search(residue._Looked(texts=[(0x00081030, residue_identifiers.fold(output))]), sought)
 
 
 @settings(max_examples=300, deadline=None)

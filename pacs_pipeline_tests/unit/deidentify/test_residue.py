@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 
-from pacs_pipeline.deidentify import Deidentifier, residue, rewrite
+from pacs_pipeline.deidentify import Deidentifier, rewrite
 from pacs_pipeline.deidentify.codec import CHUNK, LITTLE, Element, Elements, read
-from pacs_pipeline.deidentify.residue import LONGEST_PATTERN, identifiers_of, renderings, verify
+from pacs_pipeline.deidentify.residue import ResidueScan
+from pacs_pipeline.deidentify.residue_bytes import LONGEST_PATTERN, wide
+from pacs_pipeline.deidentify.residue_identifiers import identifiers_of, renderings
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
 
@@ -36,7 +39,7 @@ def look(bench: Bench) -> object:
         content = bytearray(tampered.read_bytes())
         parsed = read(bench.folder / "in.dcm", max_inflated_bytes=1000, max_depth=9)
         tampered.write_bytes(content)
-        verify(tampered, identifiers_of(parsed.dataset), LITTLE)
+        ResidueScan().verify(tampered, identifiers_of(parsed.dataset), LITTLE)
 
     return again
 
@@ -134,7 +137,7 @@ def test_bytes_behind_the_data_set_are_found(bench: Bench) -> None:
     with copy.open("ab") as file:
         file.write(b"\x00\x00")
     with pytest.raises(Quarantine):
-        verify(copy, identifiers_of({}), LITTLE)
+        ResidueScan().verify(copy, identifiers_of({}), LITTLE)
 
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -200,4 +203,4 @@ def test_a_name_in_utf_16_is_seen_wherever_it_stands(
     name: str, before: bytes, after: bytes, codec: str, upper: bool
 ) -> None:
     written = (name.upper() if upper else name).encode(codec)
-    assert any(name.encode() in text for text in residue._wide(before + written + after))
+    assert any(name.encode() in text for text in wide(np.frombuffer(before + written + after, np.uint8)))

@@ -100,3 +100,29 @@ def test_a_killed_writer_never_leaves_half_a_file(tmp_path: Path) -> None:
         assert len(set(content)) == 1
     atomic.remove_stale(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_files_and_their_folders_are_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: set[Path] = set()
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.add(Path(f"/proc/self/fd/{fd}").readlink()))
+    folders = [tmp_path / "instances" / name for name in ("1.2", "1.3")]
+    files = [folder / f"{number}.dcm" for folder in folders for number in range(100)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for file in files:
+        file.write_bytes(b"x")
+    atomic.make_durable(files)
+    assert synced == {*files, *folders, tmp_path / "instances"}
+
+
+def test_a_disk_that_fails_while_files_are_made_durable_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(os, "fsync", full)
+    file = tmp_path / "a"
+    file.write_bytes(b"x")
+    with pytest.raises(Transient):
+        atomic.make_durable([file])
