@@ -118,10 +118,10 @@ class Buffer:
         self._path = path
         self._open: BinaryIO | None = None
 
-    def chunks(self, span: Span) -> Iterator[bytes]:
+    def chunks(self, span: Span) -> Iterator[bytes | memoryview]:
         """The bytes of ``span`` piece by piece, without keeping mapped pages in memory."""
         if isinstance(self.data, bytes):
-            yield self.data[span.start : span.end]
+            yield memoryview(self.data)[span.start : span.end]
             return
         with contextlib.nullcontext(self._open) if self._open else self._path.open("rb") as file:
             file.seek(span.start)
@@ -244,8 +244,8 @@ class _Reader:
         while position < end:
             known = pieces.find(encoded, position) if encoded is not None else None
             if known is not None:
-                tag, length, element = known
-                position += length
+                read = known.elements
+                position += len(known.encoded)
             else:
                 start = position
                 try:
@@ -254,13 +254,13 @@ class _Reader:
                     if PIXEL_DATA in elements or not self._anything(position, end):
                         break
                     raise
-                tag = element.tag
-                pieces.passed(tag)
-                if encoded is not None and position - start <= REPEATED and _is_in_memory(element):
-                    pieces.add(tag, encoded[start:position], element)
-            if tag in elements:
-                raise Quarantine(Reason.UNREADABLE, f"{named(tag)} stands twice")
-            elements[tag] = element
+                read = {element.tag: element}
+                repeats = encoded is not None and position - start <= REPEATED and _is_in_memory(element)
+                pieces.add(element.tag, encoded[start:position] if encoded and repeats else None, element)
+            if not elements.keys().isdisjoint(read):
+                twice = min(elements.keys() & read.keys())
+                raise Quarantine(Reason.UNREADABLE, f"{named(twice)} stands twice")
+            elements |= read
         if not elements:
             raise Quarantine(Reason.UNREADABLE, "no data set")
         return elements

@@ -51,7 +51,7 @@ from pacs_pipeline.deidentify.rewrite import (
     Rewrite,
     actions_of,
 )
-from pacs_pipeline.deidentify.row import instance_row
+from pacs_pipeline.deidentify.row import Member, instance_row
 from pacs_pipeline.deidentify.series import Made, Pieces
 from pacs_pipeline.deidentify.structured import clean_items, identifying_texts
 from pacs_pipeline.errors import Quarantine
@@ -115,7 +115,7 @@ class Deidentifier:
         self._facts: Made[Element, frozenset[Fact]] = Made()
         self._decisions: Made[Element, Decision] = Made()
         self._encoded: Made[Element, bytes] = Made()
-        self._members: Made[Element, str] = Made()
+        self._members: Made[Element, Member] = Made()
         self._harvest = Harvest(profile.retains)
         self._scan = ResidueScan(profile.safe_private)
         self._detector: Detector | None = TextDetector() if available() else None  # without the extra: None
@@ -319,5 +319,5 @@ def _uid_of(dataset: Elements, tag: int) -> str:
     return components(element.value)[0]
 
 
-def _chunks(piece: bytes | Span, buffer: Buffer) -> Iterable[bytes]:
+def _chunks(piece: bytes | Span, buffer: Buffer) -> Iterable[bytes | memoryview]:
     return [piece] if isinstance(piece, bytes) else buffer.chunks(piece)

@@ -144,7 +144,7 @@ def _check_native(source: Source, element: Element, shape: Shape) -> None:
 
 
 def _check_unused_bits(
-    pieces: Iterable[bytes], shape: Shape, order: str, padding: Element | None, padding_order: str
+    pieces: Iterable[bytes | memoryview], shape: Shape, order: str, padding: Element | None, padding_order: str
 ) -> None:
     """Bits outside BitsStored must be zero, or the sign: ones of their own could draw letters.
 
@@ -162,7 +162,7 @@ def _check_unused_bits(
     for piece in pieces:
         data = rest + piece if rest else piece
         whole = len(data) - len(data) % kind.itemsize
-        rest = data[whole:]
+        rest = bytes(data[whole:])
         values = np.frombuffer(data[:whole] if rest else data, kind)
         if not int(np.bitwise_or.reduce(values)) & unused:
             continue

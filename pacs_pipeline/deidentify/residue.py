@@ -67,6 +67,7 @@ class ResidueScan:
 
     def __init__(self, safe_private: SafePrivate | None = None) -> None:
         self._safe_private = safe_private
+        self._creators = safe_private.creators if safe_private is not None else frozenset()
         self._pieces: Pieces[_Looked] | None = None
         self._passed: Made[_Looked, bool] = Made()
         self._of_series: object = None
@@ -122,26 +123,26 @@ class ResidueScan:
         last, end = 0, len(data)
         pieces: Pieces[_Looked] = Pieces(encoding, self._pieces)
         creators: dict[int, str] = {}
-        found = []
+        found: list[_Looked] = []
         in_memory = data if isinstance(data, bytes) else None
         low = 0 if encoding.little else 1
         while position < end:
             private = data[position + low] & 1 if position + low < end else 0
             known = pieces.find(in_memory, position) if in_memory is not None and not private else None
             if known is not None:
-                tag, length, looked = known
-                position += length
+                read, position = known.elements, position + len(known.encoded)
             else:
                 looked, start = _Looked(), position
                 tag, vr, value, position = next(_elements(data, position, end, encoding))
                 self._take(looked, data, (tag, vr, value), creators, encoding)
-                pieces.passed(tag)
-                if in_memory is not None and not private and not looked.large:
-                    pieces.add(tag, in_memory[start:position], looked)
-            if tag <= last:
-                raise Quarantine(Reason.RESIDUE, "elements are out of order")
-            last = tag
-            found.append(looked)
+                read = {tag: looked}
+                repeats = in_memory is not None and not private and not looked.large
+                pieces.add(tag, in_memory[start:position] if in_memory and repeats else None, looked)
+            for tag in read:
+                if tag <= last:
+                    raise Quarantine(Reason.RESIDUE, "elements are out of order")
+                last = tag
+            found += read.values()
         self._pieces = pieces
         return found
 
@@ -175,7 +176,7 @@ class ResidueScan:
             return None
         if tag & 0xFFFF in CREATORS:
             creator = creators[tag] = value.decode("ascii", "replace").strip(" \0")
-            return "LO" if creator in self._safe_private.creators else None
+            return "LO" if creator in self._creators else None
         return self._safe_private.vr(creators.get(creator_tag(tag), ""), tag)
 
     def _search(self, looked: _Looked, sought: Identifiers) -> bool:
@@ -214,10 +215,9 @@ class ResidueScan:
         uids = _patterns(sought.uids)
         tail = b""
         for piece in buffer.chunks(span):
-            data = tail + piece if tail else piece
-            if holds(data, self._needles, uids, in_pixels=tag in PIXELS):
+            if holds(tail + piece if tail else piece, self._needles, uids, in_pixels=tag in PIXELS):
                 raise Quarantine(Reason.RESIDUE, named(tag))
-            tail = piece[-LONGEST_PATTERN:]
+            tail = bytes(piece[-LONGEST_PATTERN:])
 
 
 def _elements(data: Data, position: int, end: int, encoding: Encoding) -> Iterator[tuple[int, str, Span, int]]:

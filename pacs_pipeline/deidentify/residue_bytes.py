@@ -13,6 +13,8 @@ SHORTEST_IN_UTF_16 = 8
 LONGEST_PATTERN = 128
 LONGEST_WIDE = LONGEST_PATTERN // 2  # characters of two bytes
 SHORTEST_NUMBER_IN_PIXELS = 10  # digits are ordinary grey values, so short numbers appear by chance
+_MOST_PLACES = 256  # that are looked at one by one
+_ALPHANUMERIC = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyz")
 _NUMERIC = frozenset(bytes((code,)) for code in b"0123456789.")
 
 
@@ -91,9 +93,8 @@ def _may_be_wide(values: np.ndarray, needles: tuple[bytes, ...], *, dark: bool) 
     letters = words.astype(np.uint8) if high_is_dark else (words >> 8).astype(np.uint8)
     run = (letters - np.uint8(0x30)) < np.uint8(10)
     run |= ((letters | np.uint8(0x20)) - np.uint8(0x61)) < np.uint8(26)
-    for other in frozenset(b"".join(needles)) - frozenset(b"0123456789abcdefghijklmnopqrstuvwxyz"):
+    for other in frozenset(b"".join(needles)) - _ALPHANUMERIC:
         run |= letters == other
-        run |= letters == ord(chr(other).upper())
     zero = words < 0x100 if high_is_dark else (words & 0xFF) == 0
     beside = zero.copy()
     # the zero of a letter stands in its own word, or in the word before (behind, where the letters come second)
@@ -104,7 +105,17 @@ def _may_be_wide(values: np.ndarray, needles: tuple[bytes, ...], *, dark: bool) 
     run &= beside
     for step in (1, 2, 4):  # eight in a row
         run = run[:-step] & run[step:]
-    return bool(run.any())
+    if not run.any():
+        return False
+    places = np.flatnonzero(run)
+    if len(places) > _MOST_PLACES:
+        return True
+    written = letters.tobytes().lower()
+    return any(
+        needle in written[max(place - LONGEST_WIDE, 0) : place + LONGEST_WIDE]
+        for place in places.tolist()
+        for needle in needles
+    )
 
 
 def _least(patterns: set[bytes]) -> tuple[bytes, ...]:

@@ -118,8 +118,8 @@ class _Collected:
         self.uids |= more.uids
 
 
-_Part = tuple[_Collected, _Collected]
-"""What one element holds: identifiers, and what the profile keeps."""
+_Part = tuple[_Collected, _Collected] | tuple[()]
+"""What one element holds: identifiers, and what the profile keeps; or nothing."""
 
 
 def _nothing(tag: int) -> bool:  # noqa: ARG001
@@ -136,14 +136,14 @@ class Harvest:
     def __init__(self, retained: Callable[[int], bool] = _nothing) -> None:
         self._retained = retained
         self._made: Made[Element, _Part] = Made()
-        self._parts: list[_Part] = []
+        self._parts: list[tuple[_Collected, _Collected]] = []
         self._of_series = Identifiers()
 
     def of(self, dataset: Elements) -> Identifiers:
         """The identifiers of an original data set."""
         charsets = charsets_of(dataset)
-        parts = [part for part in self._made.of(dataset.values(), partial(self._part, charsets), charsets) if any(part)]
-        lasting = [part for part in parts if part[0].of_series or part[1].of_series]
+        parts = [part for part in self._made.of(dataset.values(), partial(self._part, charsets), charsets) if part]
+        lasting = [part for part in parts if any(one.of_series for one in part)]
         if lasting != self._parts:
             found, kept = _sum(lasting)
             self._of_series = Identifiers(
@@ -153,13 +153,13 @@ class Harvest:
                 dates=frozenset(found.dates - kept.dates),
             )
             self._parts = lasting
-        uids = frozenset().union(*(found.uids for found, _ in parts)).difference(*(kept.uids for _, kept in parts))
+        uids = frozenset().union(*(part[0].uids for part in parts)).difference(*(part[1].uids for part in parts))
         return replace(self._of_series, uids=uids)
 
     def _part(self, charsets: tuple[str, ...], element: Element) -> _Part:
         found, kept = _Collected(), _Collected()
         _collect({element.tag: element}, charsets, found, kept, self._retained)
-        return found, kept
+        return (found, kept) if found or kept else ()
 
 
 def identifiers_of(dataset: Elements, retained: Callable[[int], bool] = _nothing) -> Identifiers:
@@ -167,7 +167,7 @@ def identifiers_of(dataset: Elements, retained: Callable[[int], bool] = _nothing
     return Harvest(retained).of(dataset)
 
 
-def _sum(parts: list[_Part]) -> _Part:
+def _sum(parts: list[tuple[_Collected, _Collected]]) -> tuple[_Collected, _Collected]:
     found, kept = _Collected(), _Collected()
     for one, other in parts:
         found.add(one)

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, Protocol
 
@@ -54,7 +55,7 @@ LOOKUP_TABLES = {
     0x00283006: 0x00283002,
 }
 # What a step looks at beside its own element: descriptors, the patient's numbers and name, the character set.
-_SIBLINGS = frozenset((*LOOKUP_TABLES.values(), PATIENT_NAME, PATIENT_ID, ISSUER_OF_PATIENT_ID, 0x00080005))
+_SIBLINGS = (*LOOKUP_TABLES.values(), PATIENT_NAME, PATIENT_ID, ISSUER_OF_PATIENT_ID, 0x00080005)
 _PRIVATE_CREATORS = 0x10000  # of a tag: an odd group and an element below 0100
 INSTANCE_UIDS = frozenset((SOP_INSTANCE, STUDY_INSTANCE, SERIES_INSTANCE))
 
@@ -252,8 +253,9 @@ class Rewrite:
 
     def _circumstances(self, elements: Elements) -> object:
         """Everything but the element itself that a step of the data set may look at."""
-        others = [e for tag, e in elements.items() if tag in _SIBLINGS or tag & 0x1FF00 == _PRIVATE_CREATORS]
-        return self.plan, self.keys, self.little, self.cleaner, self.patient.decides, others
+        creators = [element for tag, element in elements.items() if tag & 0x1FF00 == _PRIVATE_CREATORS]
+        siblings = [*map(elements.get, _SIBLINGS)]
+        return self.plan, self.keys, self.little, self.cleaner, self.patient.decides, creators, siblings
 
     def _take(self, kept: Element, result: Elements, source: Elements) -> None:
         result[kept.tag] = kept
@@ -716,4 +718,9 @@ _RETAINED: dict[str, Step] = {
 
 def actions_of(counts: Counter[tuple[int, str]]) -> tuple[tuple[str, str, str, int], ...]:
     """The record of actions: tag ``GGGGEEEE``, keyword, letter of PS3.15 E.1, count; in tag order."""
-    return tuple((f"{tag:08X}", keyword_of(tag), letter, count) for (tag, letter), count in sorted(counts.items()))
+    return tuple((*_written_tag(tag), letter, count) for (tag, letter), count in sorted(counts.items()))
+
+
+@lru_cache(maxsize=65536)
+def _written_tag(tag: int) -> tuple[str, str]:
+    return f"{tag:08X}", keyword_of(tag)

@@ -17,27 +17,36 @@ LONGEST_ARRAY = 4096  # bytes; longer arrays of numbers are bulk data
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
+Member = tuple[str, Json]
+"""A value as it stands in the row, and as a member of a JSON object; an empty one is left out."""
+
+
 def instance_row(
-    dataset: Elements, encoding: Encoding, transfer_syntax: str, made: Made[Element, str] | None = None
+    dataset: Elements, encoding: Encoding, transfer_syntax: str, made: Made[Element, Member] | None = None
 ) -> dict[str, object]:
     """The columns that come from the header; the caller adds size, digests and versions.
 
-    ``made`` keeps the JSON of elements for the next instance.
+    ``header`` is the data set by DICOM keyword, as JSON: scalars, lists of several values, objects for items; no
+    bulk. ``made`` keeps the members of elements for the next instance.
     """
     signed = _signed(dataset)
 
-    def value(tag: int) -> Json:
-        named = _member(dataset[tag], encoding, signed) if tag in dataset else None
-        return named[1] if named is not None else None
+    def member(element: Element) -> Member:
+        named = _named(element, encoding, signed)
+        return ("", None) if named is None else (f"{_dumped(named[0])}:{_dumped(named[1])}", named[1])
+
+    tags = sorted(dataset)
+    members = (made or Made()).of([dataset[tag] for tag in tags], member, (encoding, signed))
+    values = {tag: value for tag, (_, value) in zip(tags, members, strict=True)}
 
     def text(tag: int) -> str | None:
-        found = value(tag)
+        found = values.get(tag)
         if isinstance(found, list):
             found = "\\".join("" if part is None else str(part) for part in found)
         return str(found) if found not in (None, "") else None
 
     def number(tag: int) -> int | None:
-        found = value(tag)
+        found = values.get(tag)
         return found if isinstance(found, int) else None
 
     return {
@@ -60,27 +69,14 @@ def instance_row(
         "ImageType": text(0x00080008),
         "Manufacturer": text(0x00080070),
         "ManufacturerModelName": text(0x00081090),
-        "header": header(dataset, encoding, made),
+        "header": "{" + ",".join(encoded for encoded, _ in members if encoded) + "}",
     }
 
 
 _dumped = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
 
 
-def header(dataset: Elements, encoding: Encoding, made: Made[Element, str] | None = None) -> str:
-    """The data set by DICOM keyword, as JSON: scalars, lists of several values, objects for items; no bulk."""
-    signed = _signed(dataset)
-
-    def member(element: Element) -> str:
-        named = _member(element, encoding, signed)
-        return "" if named is None else f"{_dumped(named[0])}:{_dumped(named[1])}"
-
-    elements = [dataset[tag] for tag in sorted(dataset)]
-    members = (made or Made()).of(elements, member, (encoding, signed))
-    return "{" + ",".join(filter(None, members)) + "}"
-
-
-def _member(element: Element, encoding: Encoding, signed: bool) -> tuple[str, Json] | None:
+def _named(element: Element, encoding: Encoding, signed: bool) -> tuple[str, Json] | None:
     """Keyword and value of an element, None when the header does not show it."""
     keyword = keyword_of(element.tag)
     if not keyword:
@@ -101,7 +97,7 @@ def _member(element: Element, encoding: Encoding, signed: bool) -> tuple[str, Js
 
 def _item(item: Elements, encoding: Encoding) -> dict[str, Json]:
     signed = _signed(item)
-    return dict(filter(None, (_member(item[tag], encoding, signed) for tag in sorted(item))))
+    return dict(filter(None, (_named(item[tag], encoding, signed) for tag in sorted(item))))
 
 
 def _signed(dataset: Elements) -> bool:

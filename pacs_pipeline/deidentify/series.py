@@ -7,7 +7,7 @@ neither grows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable
 from typing import Generic, TypeVar
 
 P = TypeVar("P")
@@ -15,39 +15,85 @@ E = TypeVar("E", bound=Hashable)
 M = TypeVar("M")
 
 
+class Run(Generic[P]):
+    """Consecutive elements of an encoded data set: their bytes, and by tag what they were parsed into."""
+
+    __slots__ = ("elements", "encoded", "last", "lengths", "repeated")
+
+    def __init__(self, encoded: bytes, elements: dict[int, P], lengths: list[int], *, repeated: bool) -> None:
+        self.encoded = encoded
+        self.elements = elements
+        self.lengths = lengths
+        self.last = max(elements)
+        self.repeated = repeated  # the instance before had these bytes, too
+
+    def parts(self) -> list[Run[P]]:
+        """A run for each of its elements."""
+        parts, position = [], 0
+        for (tag, parsed), length in zip(self.elements.items(), self.lengths, strict=True):
+            encoded = self.encoded[position : position + length]
+            parts.append(Run(encoded, {tag: parsed}, [length], repeated=False))
+            position += length
+        return parts
+
+
 class Pieces(Generic[P]):
-    """The elements of an encoded data set in file order: tag, bytes, and what they were parsed into.
+    """The elements of an encoded data set in file order.
 
     Parsing must depend on nothing but the bytes and ``encoding``; pieces of another encoding are not taken over.
     """
 
     def __init__(self, encoding: object, before: Pieces[P] | None = None) -> None:
         self.encoding = encoding
-        self._pieces: list[tuple[int, bytes, P]] = []
-        self._before = before._pieces if before is not None and before.encoding == encoding else []
-        self._at = 0
+        self._runs: list[Run[P]] = []
+        self._ahead: list[Run[P]] = []  # of the data set before, the next one last
+        if before is not None and before.encoding == encoding:
+            self._ahead = _joined(before._runs)[::-1]
 
-    def find(self, data: bytes, position: int) -> tuple[int, int, P] | None:
-        """Tag, length and parsed form when the data set before has the bytes that stand at ``position``."""
-        if self._at == len(self._before):
-            return None
-        piece = self._before[self._at]
-        if not data.startswith(piece[1], position):
-            return None
-        self._at += 1
-        self._pieces.append(piece)
-        return piece[0], len(piece[1]), piece[2]
+    def find(self, data: bytes, position: int) -> Run[P] | None:
+        """The elements that the data set before has and that stand at ``position``, as many as are known to repeat."""
+        while self._ahead:
+            run = self._ahead[-1]
+            if data.startswith(run.encoded, position):
+                self._ahead.pop()
+                run.repeated = True
+                self._runs.append(run)
+                return run
+            if len(run.lengths) == 1:
+                return None
+            self._ahead[-1:] = run.parts()[::-1]
+        return None
 
-    def passed(self, tag: int) -> None:
-        """Go on behind ``tag``, whose element was parsed."""
-        before, at = self._before, self._at
-        while at < len(before) and before[at][0] <= tag:
-            at += 1
-        self._at = at
+    def add(self, tag: int, encoded: bytes | None, parsed: P) -> None:
+        """Take in an element that was parsed; without its bytes it is not found again."""
+        while self._ahead and self._ahead[-1].last <= tag:
+            self._ahead.pop()
+        if encoded is not None:
+            self._runs.append(Run(encoded, {tag: parsed}, [len(encoded)], repeated=False))
 
-    def add(self, tag: int, encoded: bytes, parsed: P) -> None:
-        """Take in an element that was parsed."""
-        self._pieces.append((tag, encoded, parsed))
+
+def _joined(runs: list[Run[P]]) -> list[Run[P]]:
+    """Neighbours that have repeated once are one run: they are expected to repeat together."""
+    joined: list[Run[P]] = []
+    together: list[Run[P]] = []
+    for run in [*runs, None]:
+        if run is not None and run.repeated:
+            together.append(run)
+            continue
+        if together:
+            joined.append(_one(together))
+        together = []
+        if run is not None:
+            joined.append(run)
+    return joined
+
+
+def _one(runs: list[Run[P]]) -> Run[P]:
+    if len(runs) == 1:
+        return runs[0]
+    elements = {tag: parsed for run in runs for tag, parsed in run.elements.items()}
+    lengths = [length for run in runs for length in run.lengths]
+    return Run(b"".join(run.encoded for run in runs), elements, lengths, repeated=True)
 
 
 class Made(Generic[E, M]):
@@ -57,12 +103,10 @@ class Made(Generic[E, M]):
         self._made: dict[E, M] = {}
         self._circumstances: object = None
 
-    def of(self, elements: Iterable[E], make: Callable[[E], M], circumstances: object = None) -> list[M]:
+    def of(self, elements: Collection[E], make: Callable[[E], M], circumstances: object = None) -> list[M]:
         """``make`` of each element, in order; ``circumstances`` are everything else that decides."""
         before = self._made if circumstances == self._circumstances else {}
-        now: dict[E, M] = {}
-        for element in elements:
-            made = before.get(element)
-            now[element] = make(element) if made is None else made
-        self._made, self._circumstances = now, circumstances
-        return list(now.values())
+        known = map(before.get, elements)
+        made = [make(element) if one is None else one for element, one in zip(elements, known, strict=True)]
+        self._made, self._circumstances = dict(zip(elements, made, strict=True)), circumstances
+        return made

@@ -173,23 +173,50 @@ def test_the_scan_looks_for_the_uids_of_every_instance(tmp_path: Path) -> None:
         scan.verify(output, harmless, LITTLE)
 
 
-def test_pieces_are_found_where_the_bytes_are_the_same() -> None:
-    first: Pieces[str] = Pieces("little")
-    for tag, encoded in ((1, b"aa"), (2, b"bbb"), (3, b"c"), (5, b"dd")):
-        first.add(tag, encoded, encoded.decode())
-    data = b"aabXbcdd"
-    second = Pieces("little", first)
-    assert second.find(data, 0) == (1, 2, "aa")
-    assert second.find(data, 2) is None
-    second.passed(2)
-    second.add(2, b"bXb", "bXb")
-    assert second.find(data, 5) == (3, 1, "c")
-    assert second.find(data, 6) == (5, 2, "dd")
-    assert second.find(data, 8) is None
-    third = Pieces("little", second)
-    assert third.find(data, 0) == (1, 2, "aa")
-    assert third.find(data, 2) == (2, 3, "bXb")
-    assert Pieces("big", third).find(data, 0) is None
+@given(st.lists(st.lists(st.integers(0, 3), min_size=6, max_size=6), min_size=1, max_size=6))
+def test_pieces_are_what_stands_there(series: list[list[int]]) -> None:
+    """Six elements of which each has one of four values or is missing: found or parsed, they are the same."""
+    values = [b"", b"a", b"bb", b"abb"]
+    before: Pieces[str] | None = None
+    for kinds in series:
+        elements = {tag: b"%d:%s;" % (tag, values[kind]) for tag, kind in enumerate(kinds) if kind}
+        data = b"".join(elements.values())
+        pieces = Pieces("little", before)
+        found: dict[int, str] = {}
+        position = 0
+        while position < len(data):
+            run = pieces.find(data, position)
+            if run is None:
+                end = data.index(b";", position) + 1
+                tag, encoded = int(data[position : position + 1]), data[position:end]
+                pieces.add(tag, encoded, encoded.decode())
+                found[tag] = encoded.decode()
+            else:
+                end = position + len(run.encoded)
+                found |= run.elements
+            position = end
+        assert found == {tag: encoded.decode() for tag, encoded in elements.items()}
+        before = pieces
+
+
+def test_pieces_that_repeat_are_found_together() -> None:
+    def read(text: bytes, before: Pieces[bytes] | None) -> tuple[Pieces[bytes], int]:
+        pieces, position, finds = Pieces("little", before), 0, 0
+        while position < len(text):
+            run = pieces.find(text, position)
+            finds += 1
+            if run is None:
+                pieces.add(position, text[position : position + 1], text[position : position + 1])
+            position += 1 if run is None else len(run.encoded)
+        return pieces, finds
+
+    first, _ = read(b"aaaa0bbbb", None)
+    second, _ = read(b"aaaa1bbbb", first)
+    third, finds = read(b"aaaa2bbbb", second)
+    assert finds == 3
+    fourth, finds = read(b"aaaa3bbcb", third)
+    assert finds == 1 + 1 + 4  # the second run falls apart
+    assert Pieces("big", fourth).find(b"aaaa", 0) is None
 
 
 def test_what_was_made_is_kept_for_the_next_under_equal_circumstances() -> None:
