@@ -67,7 +67,12 @@ def deid_our_recipe(profile: str) -> Tool:
     def date_shift(**_: Any) -> str:
         return "-1000"  # JITTER takes days
 
+    def blank(**_: Any) -> str:
+        return ""
+
     functions = {"uid": uid, "pseudonym": pseudonym, "dummy": dummy, "date_shift": date_shift}
+    functions |= {"remove_or_blank": blank, "clean_text": blank, "clean_content": blank}
+    functions |= dict.fromkeys(("blank_or_dummy", "remove_or_dummy", "remove_blank_or_dummy"), dummy)
 
     def run(source: Path, target: Path) -> None:
         ids = get_identifiers([str(source)], expand_sequences=True)
@@ -102,8 +107,7 @@ def dicognito(_: str) -> Tool:
 def gdcmanon(_: str) -> Tool:
     """``gdcmanon -e``: what it takes out is encrypted for a certificate of nobody."""
     folder = tempfile.TemporaryDirectory(prefix="gdcmanon-")  # deleted with the process
-    certificate = Path(folder.name) / "certificate.pem"
-    certificate.write_bytes(_certificate())
+    (Path(folder.name) / "certificate.pem").write_bytes(certificate())
 
     def run(source: Path, target: Path) -> None:
         command = ["gdcmanon", "-e", "-c", Path(folder.name) / "certificate.pem", "-i", source, "-o", target]
@@ -117,7 +121,8 @@ def gdcmanon(_: str) -> Tool:
     return run
 
 
-def _certificate() -> bytes:
+def certificate() -> bytes:
+    """A certificate of nobody, as PEM, for tools that encrypt what they take out."""
     import datetime as dt
 
     from cryptography import x509
