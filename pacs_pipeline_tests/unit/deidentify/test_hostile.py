@@ -21,8 +21,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian
 
-from pacs_pipeline.deidentify import Deidentifier, engine
-from pacs_pipeline.deidentify.codec import Encoding, Source, encode, read
+from pacs_pipeline.deidentify import Deidentifier, engine, residue
+from pacs_pipeline.deidentify.codec import Encoding, Source, Span, encode, read
+from pacs_pipeline.deidentify.values import vrs_of
 from pacs_pipeline.records import Reason
 
 from . import builder
@@ -271,6 +272,20 @@ def test_what_we_write_reads_back_in_pydicom_as_it_was(tmp_path: Path, ds: Datas
     again = tmp_path / "again.dcm"
     again.write_bytes(meta(syntax) + b"".join(piece for piece in pieces if isinstance(piece, bytes)))
     assert dcmread(again).to_json() == dcmread(path).to_json()
+    content = again.read_bytes()
+    seen = scanned(content, Span(len(meta(syntax)), len(content)), Encoding(explicit, little))
+    assert seen == [(int(element.tag), element.VR == "SQ") for element in dcmread(again).iterall()]
+
+
+def scanned(data: bytes, where: Span, encoding: Encoding) -> list[tuple[int, bool]]:
+    """Every element that the reader of the residue scan finds, in order, and whether it is a sequence."""
+    found = []
+    for tag, vr, value, _ in residue._elements(data, where.start, where.end, encoding):
+        is_sequence = (vr or vrs_of(tag)[0]) == "SQ"
+        found.append((tag, is_sequence))
+        for start, stop in residue._items(data, value, encoding) if is_sequence else ():
+            found += scanned(data, Span(start, stop), encoding)
+    return found
 
 
 def test_the_same_input_gives_the_same_bytes(bench: Bench) -> None:
