@@ -37,7 +37,7 @@ from pacs_pipeline.deidentify.documents import clean_document
 from pacs_pipeline.deidentify.identity import EVERYWHERE, IdentityRule, patient_of
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.outcome import Outcome
-from pacs_pipeline.deidentify.pixels import check_pixels
+from pacs_pipeline.deidentify.pixel_data import only_pixels, written_with
 from pacs_pipeline.deidentify.presentation import clean_presentation
 from pacs_pipeline.deidentify.profile import ENGINE_VERSION, Profile
 from pacs_pipeline.deidentify.rewrite import (
@@ -131,13 +131,19 @@ class Deidentifier:
             work.discard()
             raise
 
-    def _looked_at(self, work: _Instance, out_dir: Path) -> tuple[Source, int]:
-        """The source with burned-in text blanked, and in how many regions; its file is gone when this returns."""
+    def _looked_at(self, source: Source, pixels: Element | None, work: _Instance, out_dir: Path) -> tuple[Source, int]:
+        """The source with burned-in text blanked, and in how many regions; its file is gone when this returns.
+
+        ``pixels`` is what takes the place of PixelData before anybody looks.
+        """
         rules = load_device_rules()
         out_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=out_dir) as scratch:  # mode 0700
-            blanked = Path(scratch) / "blanked"
-            redaction = clean_pixels(work.source, blanked, rules=rules, detector=self._detector)
+            blanked, original = Path(scratch) / "blanked", work.source
+            if pixels is not None:
+                original = Path(scratch) / "stripped"
+                written_with(pixels, source, original)
+            redaction = clean_pixels(original, blanked, rules=rules, detector=self._detector)
             source = read(blanked, max_inflated_bytes=self.max_inflated_bytes, max_depth=self.max_depth)
             source.buffer.keep()
         return source, len(redaction.regions)
@@ -175,10 +181,11 @@ class Deidentifier:
             if not _uid_of(source.dataset, tag):
                 raise Quarantine(Reason.UNREADABLE, "the data set lacks one of its instance UIDs")
         regions = 0
+        pixels = only_pixels(source) if treatment in (Treatment.HEADER, Treatment.LOOK) else None
+        stripped = pixels is not None
         if treatment is Treatment.LOOK:
-            source, regions = self._looked_at(work, out_dir)
-        if treatment in (Treatment.HEADER, Treatment.LOOK):
-            check_pixels(source)
+            source, regions = self._looked_at(source, pixels, work, out_dir)
+            pixels = only_pixels(source)
         patient = patient_of(source.dataset, self.keys, self.identity)
         rewrite = self._rewrite(sop_class, source, patient)
         context = RewriteContext.of(rewrite, source.dataset)
@@ -189,6 +196,10 @@ class Deidentifier:
         else:
             clean = rewrite.dataset(source.dataset)
         clean |= rewrite.mark(pixels_looked_at=treatment is Treatment.LOOK)
+        if pixels is not None:
+            clean[PIXEL_DATA] = pixels
+        if stripped:
+            rewrite.counts[PIXEL_DATA, "C"] = 1
         if regions:
             rewrite.counts[PIXEL_DATA, "R"] = regions
         inflated = work.write(clean, source, out_dir)
