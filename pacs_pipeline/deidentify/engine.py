@@ -40,6 +40,7 @@ from pacs_pipeline.deidentify.outcome import Outcome
 from pacs_pipeline.deidentify.pixel_data import only_pixels, written_with
 from pacs_pipeline.deidentify.presentation import clean_presentation
 from pacs_pipeline.deidentify.profile import ENGINE_VERSION, Profile
+from pacs_pipeline.deidentify.released_documents import NO_DOCUMENTS, DocumentReleases, document_attributes
 from pacs_pipeline.deidentify.rewrite import (
     SERIES_INSTANCE,
     SOP_INSTANCE,
@@ -49,7 +50,7 @@ from pacs_pipeline.deidentify.rewrite import (
     Rewrite,
     actions_of,
 )
-from pacs_pipeline.deidentify.row import instance_row
+from pacs_pipeline.deidentify.row import instance_row, proof
 from pacs_pipeline.deidentify.structured import clean_items, identifying_texts
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
@@ -96,12 +97,14 @@ class Deidentifier:
         keys: Keys,
         *,
         identity: IdentityRule = EVERYWHERE,
+        documents: DocumentReleases = NO_DOCUMENTS,
         max_inflated_bytes: int = DEFAULT_MAX_INFLATED_BYTES,
         max_depth: int = DEFAULT_MAX_DEPTH,
     ) -> None:
         self.profile = profile
         self.keys = keys
         self.identity = identity
+        self.documents = documents
         self.max_inflated_bytes = max_inflated_bytes
         self.max_depth = max_depth
         self._plans: dict[str, Plan] = {}
@@ -110,7 +113,8 @@ class Deidentifier:
         self._detector: Detector | None = TextDetector() if available() else None  # without the extra: None
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuilt, (self.profile, self.keys, self.identity, self.max_inflated_bytes, self.max_depth)
+        limits = self.max_inflated_bytes, self.max_depth
+        return _rebuilt, (self.profile, self.keys, self.identity, self.documents, *limits)
 
     def deidentify(self, src: Path, out_dir: Path) -> Outcome:
         """De-identify the file ``src`` into ``out_dir/<SeriesInstanceUID>/<SOPInstanceUID>.dcm`` (new UIDs).
@@ -176,7 +180,8 @@ class Deidentifier:
     def _process(self, work: _Instance, out_dir: Path) -> Outcome:
         source = work.read(self.max_inflated_bytes, self.max_depth)
         sop_class = _uid_of(source.dataset, SOP_CLASS)
-        treatment = treatment_of(source.dataset, self.profile.codes)
+        released = self.documents.cover(source)
+        treatment = Treatment.RELEASED if released else treatment_of(source.dataset, self.profile.codes)
         for tag in (SOP_INSTANCE, SERIES_INSTANCE, STUDY_INSTANCE):
             if not _uid_of(source.dataset, tag):
                 raise Quarantine(Reason.UNREADABLE, "the data set lacks one of its instance UIDs")
@@ -195,6 +200,8 @@ class Deidentifier:
             clean = clean_document(source.dataset, self.profile.content, context)
         else:
             clean = rewrite.dataset(source.dataset)
+        if treatment is Treatment.RELEASED:
+            clean |= document_attributes(source.dataset, rewrite)
         clean |= rewrite.mark(pixels_looked_at=treatment is Treatment.LOOK)
         if pixels is not None:
             clean[PIXEL_DATA] = pixels
@@ -209,15 +216,22 @@ class Deidentifier:
         residue.verify(work.temporary, sought, source.encoding, inflated, self.profile.safe_private)
         row = instance_row(clean, source.encoding, source.transfer_syntax)
         row |= {"profile_fingerprint": self.profile.fingerprint, "code_version": self._version}
+        row |= proof(rewrite.counts, regions_redacted=regions, identifiers_sought=sought.total)
         return work.release(row, actions_of(rewrite.counts), out_dir)
 
 
 @lru_cache(maxsize=4)
 def _rebuilt(
-    profile: Profile, keys: Keys, identity: IdentityRule, max_inflated_bytes: int, max_depth: int
+    profile: Profile,
+    keys: Keys,
+    identity: IdentityRule,
+    documents: DocumentReleases,
+    max_inflated_bytes: int,
+    max_depth: int,
 ) -> Deidentifier:
     """The engine in a worker: the same one for every task, so that what it has decided and mapped is kept."""
-    return Deidentifier(profile, keys, identity=identity, max_inflated_bytes=max_inflated_bytes, max_depth=max_depth)
+    limits = {"max_inflated_bytes": max_inflated_bytes, "max_depth": max_depth}
+    return Deidentifier(profile, keys, identity=identity, documents=documents, **limits)
 
 
 class _Instance:

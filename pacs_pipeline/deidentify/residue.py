@@ -94,6 +94,11 @@ class Identifiers:
         )
         return True
 
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return len(self.texts) + len(self.names) + len(self.raw) + len(self.uids) + len(self.dates)
+
     def add(self, more: Identifiers) -> None:
         """Take in what another value holds."""
         self.texts |= more.texts
