@@ -26,6 +26,7 @@ class Edits:
         return b"".join([*pieces, self.data[position:]])
 
     def cut_tail(self, position: int) -> None:
-        """Cut what follows ``position``, unless it is padding of zeros."""
-        if any(self.data[position:]):
+        """Cut what follows ``position``; padding (zeros, or one fill byte) only when something changes anyway."""
+        tail = self.data[position:]
+        if self._changes or (any(tail) and tail != b"\xff"):
             self.replace(position, len(self.data))

@@ -38,6 +38,7 @@ def cleaned(data: bytes, *, lossless_coder: bool) -> bytes:
     edits = Edits(data)
     position = 2
     while True:
+        filled = position  # fill bytes before a marker go with its segment
         while data[position : position + 2] == b"\xff\xff":
             position += 1
         if position + 2 > len(data) or data[position] != 0xFF:
@@ -53,7 +54,10 @@ def cleaned(data: bytes, *, lossless_coder: bool) -> bytes:
         content = data[position + 4 : stop]
         if code == _COM or code in _APPLICATION:
             kept = _kept(code, content, lossless_coder=lossless_coder)
-            edits.replace(position, stop, b"" if kept is None else _segment(code, kept))
+            if kept is None:
+                edits.replace(filled, stop)
+            else:
+                edits.replace(position, stop, _segment(code, kept))
         elif not _is_structure(code, content):
             raise Quarantine(Reason.HIDDEN_CONTENT, "a JPEG image carries a segment that is not understood")
         position = stop
@@ -62,6 +66,8 @@ def cleaned(data: bytes, *, lossless_coder: bool) -> bytes:
             if found is None:
                 raise Quarantine(Reason.TRUNCATED, "a JPEG image has no end")
             position = found.start()
+            while data[position - 1] == 0xFF:
+                position -= 1
 
 
 def _segment(code: int, content: bytes) -> bytes:

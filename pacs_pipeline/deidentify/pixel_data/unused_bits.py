@@ -43,7 +43,7 @@ class UnusedBits:
                 continue
             present = int(np.bitwise_or.reduce(samples))
             if present & self.unused:
-                plain = plain and np.array_equal(self._written(samples, extended=False), samples)
+                plain = plain and self.fill is not None and np.array_equal(self._written(samples), samples)
                 extended = extended and np.array_equal(self._written(samples, extended=True), samples)
             elif present & self.sign:
                 extended = False  # a negative sample without ones above its sign
@@ -54,12 +54,16 @@ class UnusedBits:
     def cleared(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """The samples with zeros outside BitsStored, or the sign above it; all other bits as they are."""
         for samples in self._samples(pieces):
-            yield self._written(samples, extended=bool(self.sign)).tobytes()
+            yield self._written(samples, extended=bool(self.sign)).astype(self.dtype, copy=False).tobytes()
 
-    def _written(self, samples: Samples, *, extended: bool) -> Samples:
-        made = samples & self.used
+    # numpy computes in the machine's byte order
+    def _written(self, samples: Samples, *, extended: bool = False) -> Samples:
+        made = samples
         if extended:
-            made |= np.where(samples & self.sign, self.dtype.type(self.above), self.dtype.type(0))
+            distance = 8 * self.dtype.itemsize - self.sign.bit_length()
+            signed = made.view(self.dtype.str.replace("u", "i"))
+            made = (signed << distance >> distance).view(f"u{self.dtype.itemsize}")
+        made = made & (self.used | self.above if extended else self.used)
         return made if self.fill is None else np.where(samples == self.fill, samples, made)
 
     def _samples(self, pieces: Iterable[bytes]) -> Iterator[Samples]:
