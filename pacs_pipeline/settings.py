@@ -131,6 +131,7 @@ class DeidentifySettings(_Section):
     descriptor_words: Path | None = None
     unknown_concepts: Literal["replace", "withhold"] = "replace"
     crosswalk: Path | None = None
+    release_documents: Path | None = None
     max_date_shift_days: Annotated[int, Field(ge=30, le=36500)] = 3650
 
 

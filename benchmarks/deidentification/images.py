@@ -71,6 +71,7 @@ def unused_bits(planter: Planter) -> None:
                     put(ds, 0x60000000 | element, vr, value)
             where = "declared as an overlay" if declared else "not declared"
             draft.answer(Action.PIXELS_HIDDEN, "", "unused bits", "bits of pixels", (), where)
+            _kept(draft)
 
 
 def around_pixels(planter: Planter) -> None:
@@ -80,19 +81,27 @@ def around_pixels(planter: Planter) -> None:
             secret = draft.secret("padding of pixels", "PixelData longer than declared", "(7FE0,0010)")
             extra = secret.sentence.encode()
             draft.ds.PixelData = draft.ds.PixelData + extra + b" " * (len(extra) % 2)
+            _kept(draft)
     for base in ("mr-rle", "mr-jpegls", "mr-jpeg2000"):
         with planter.draft(f"pixels/behind-{base}.dcm", base) as draft:
             secret = draft.secret("padding of pixels", "behind the compressed frame", "(7FE0,0010)")
             tail = secret.sentence.encode().ljust(128, b"\0")
             draft.patch = lambda raw, tail=tail: _grow_last_item(raw, tail)  # type: ignore[misc]
+            _kept(draft)
         with planter.draft(f"pixels/item-{base}.dcm", base) as draft:
             secret = draft.secret("padding of pixels", "another fragment", "(7FE0,0010)")
             end = b"\xfe\xff\xdd\xe0" + bytes(4)
             item = b"\xfe\xff\x00\xe0" + (64).to_bytes(4, "little") + secret.token.encode().ljust(64, b"\0")
             draft.patch = lambda raw, item=item, end=end: raw.replace(end, item + end)  # type: ignore[misc]
+            _kept(draft)
     for tag, vr in ((0x7FE00008, "OF"), (0x7FE00009, "OD"), (0x7FE00001, "OV"), (0x00280A02, "CS"), (0x00283006, "OW")):
         with planter.draft(f"pixels/{tag:08x}.dcm") as draft:
             draft.plant(tag, "padding of pixels", vr=vr, where="beside PixelData")
+
+
+def _kept(draft: Draft) -> None:
+    """The image itself has nothing to do with what hides beside it, and must stay."""
+    draft.answer(Action.PIXELS_RETAINED, "", "samples", "useful: pixels beside hidden content")
 
 
 def _grow_last_item(raw: bytes, tail: bytes) -> bytes:
@@ -116,6 +125,7 @@ def compressed_comments(planter: Planter) -> None:
                 stream = _jpeg(pixels, place, secret.sentence.encode())
                 photometric = "YBR_FULL_422" if rgb else "MONOCHROME2"
                 set_pixels(draft, pixels, sop_class, JPEGBaseline8Bit, encapsulate([stream]), photometric)
+                _kept(draft)
     with planter.draft("jpeg/j2k-comment.dcm") as draft:
         secret = draft.secret("JPEG segments", "JPEG 2000 COM", "(7FE0,0010)")
         pixels, _ = picture()
@@ -126,6 +136,7 @@ def compressed_comments(planter: Planter) -> None:
         segment = b"\xff\x64" + (len(text) + 4).to_bytes(2, "big") + b"\0\1" + text
         data = encapsulate([stream[:at] + segment + stream[at:]])
         set_pixels(draft, pixels, CR, JPEG2000Lossless, data, "MONOCHROME2")
+        _kept(draft)
 
 
 def _jpeg(pixels: np.ndarray, place: str, text: bytes) -> bytes:

@@ -120,15 +120,15 @@ def deidentify(
 ) -> None:
     """De-identify a folder tree with the engine of the pipeline; needs only the project secret."""
     from pacs_pipeline.compute import Pool
-    from pacs_pipeline.deidentify import IdentityRule, Keys, load_profile
+    from pacs_pipeline.deidentify import DocumentReleases, IdentityRule, Keys, load_profile
     from pacs_pipeline.deidentify.folder import deidentify_folder
     from pacs_pipeline.settings import is_configured, secret_from_environment
     from pacs_pipeline.stages.deidentify import PRELOAD
 
-    identity = IdentityRule()
+    identity, documents = IdentityRule(), DocumentReleases()
     if config or is_configured():
         project = _project(config)
-        keys, identity = project.keys, project.identity
+        keys, identity, documents = project.keys, project.identity, project.documents
         loaded = load_profile(profile, project.settings.deidentify.extra_recipe) if profile else project.profile
     else:
         keys = Keys.derive(secret_from_environment(), "pacs-pipeline")
@@ -141,6 +141,7 @@ def deidentify(
             keys,
             pool=pool,
             identity=identity,
+            documents=documents,
             mapping=mapping,
             report=report,
             on_progress=lambda done, total, _outcome: progress(done, total),

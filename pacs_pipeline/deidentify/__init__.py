@@ -6,9 +6,11 @@ from pacs_pipeline.deidentify.identity import IdentityRule, load_identity
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.outcome import Outcome
 from pacs_pipeline.deidentify.profile import Profile, load_profile
+from pacs_pipeline.deidentify.released_documents import DocumentReleases, load_releases
 
 __all__ = [
     "Deidentifier",
+    "DocumentReleases",
     "IdentityRule",
     "Keys",
     "Outcome",
@@ -18,4 +20,5 @@ __all__ = [
     "deidentify_folder",
     "load_identity",
     "load_profile",
+    "load_releases",
 ]

@@ -28,6 +28,7 @@ class Treatment(StrEnum):
     LOOK = "look"  # every frame is looked at for text
     DOCUMENT = "document"
     PRESENTATION = "presentation"
+    RELEASED = "released"  # an encapsulated document that a steward has read; never chosen here
 
 
 class Risk(StrEnum):

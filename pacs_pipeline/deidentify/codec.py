@@ -12,7 +12,7 @@ import mmap
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -49,6 +49,17 @@ class Span:
 
     def __len__(self) -> int:
         return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Edited(Span):
+    """A span of which other bytes are made while it is copied: ``length`` of them, piece by piece, by ``made``."""
+
+    length: int
+    made: Callable[[Buffer], Iterator[bytes]]
+
+    def __len__(self) -> int:
+        return self.length
 
 
 class Element:
@@ -120,6 +131,9 @@ class Buffer:
 
     def chunks(self, span: Span) -> Iterator[bytes | memoryview]:
         """The bytes of ``span`` piece by piece, without keeping mapped pages in memory."""
+        if isinstance(span, Edited):
+            yield from span.made(self)
+            return
         if isinstance(self.data, bytes):
             yield memoryview(self.data)[span.start : span.end]
             return

@@ -36,9 +36,10 @@ from pacs_pipeline.deidentify.documents import clean_document
 from pacs_pipeline.deidentify.identity import EVERYWHERE, IdentityRule, patient_of
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.outcome import Outcome
-from pacs_pipeline.deidentify.pixels import check_pixels
+from pacs_pipeline.deidentify.pixel_data import only_pixels, written_with
 from pacs_pipeline.deidentify.presentation import clean_presentation
 from pacs_pipeline.deidentify.profile import ENGINE_VERSION, Profile
+from pacs_pipeline.deidentify.released_documents import NO_DOCUMENTS, DocumentReleases, document_attributes
 from pacs_pipeline.deidentify.residue import ResidueScan
 from pacs_pipeline.deidentify.residue_identifiers import Harvest
 from pacs_pipeline.deidentify.rewrite import (
@@ -51,7 +52,7 @@ from pacs_pipeline.deidentify.rewrite import (
     Rewrite,
     actions_of,
 )
-from pacs_pipeline.deidentify.row import Member, instance_row
+from pacs_pipeline.deidentify.row import Member, instance_row, proof
 from pacs_pipeline.deidentify.series import Made, Pieces
 from pacs_pipeline.deidentify.structured import clean_items, identifying_texts
 from pacs_pipeline.errors import Quarantine
@@ -99,12 +100,14 @@ class Deidentifier:
         keys: Keys,
         *,
         identity: IdentityRule = EVERYWHERE,
+        documents: DocumentReleases = NO_DOCUMENTS,
         max_inflated_bytes: int = DEFAULT_MAX_INFLATED_BYTES,
         max_depth: int = DEFAULT_MAX_DEPTH,
     ) -> None:
         self.profile = profile
         self.keys = keys
         self.identity = identity
+        self.documents = documents
         self.max_inflated_bytes = max_inflated_bytes
         self.max_depth = max_depth
         self._plans: dict[str, Plan] = {}
@@ -121,7 +124,8 @@ class Deidentifier:
         self._detector: Detector | None = TextDetector() if available() else None  # without the extra: None
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuilt, (self.profile, self.keys, self.identity, self.max_inflated_bytes, self.max_depth)
+        limits = self.max_inflated_bytes, self.max_depth
+        return _rebuilt, (self.profile, self.keys, self.identity, self.documents, *limits)
 
     def deidentify(self, src: Path, out_dir: Path) -> Outcome:
         """De-identify the file ``src`` into ``out_dir/<SeriesInstanceUID>/<SOPInstanceUID>.dcm`` (new UIDs).
@@ -142,13 +146,19 @@ class Deidentifier:
             work.discard()
             raise
 
-    def _looked_at(self, work: _Instance, out_dir: Path) -> tuple[Source, int]:
-        """The source with burned-in text blanked, and in how many regions; its file is gone when this returns."""
+    def _looked_at(self, source: Source, pixels: Element | None, work: _Instance, out_dir: Path) -> tuple[Source, int]:
+        """The source with burned-in text blanked, and in how many regions; its file is gone when this returns.
+
+        ``pixels`` is what takes the place of PixelData before anybody looks.
+        """
         rules = load_device_rules()
         out_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=out_dir) as scratch:  # mode 0700
-            blanked = Path(scratch) / "blanked"
-            redaction = clean_pixels(work.source, blanked, rules=rules, detector=self._detector)
+            blanked, original = Path(scratch) / "blanked", work.source
+            if pixels is not None:
+                original = Path(scratch) / "stripped"
+                written_with(pixels, source, original)
+            redaction = clean_pixels(original, blanked, rules=rules, detector=self._detector)
             source = read(blanked, max_inflated_bytes=self.max_inflated_bytes, max_depth=self.max_depth)
             source.buffer.keep()
         return source, len(redaction.regions)
@@ -183,15 +193,17 @@ class Deidentifier:
         source = work.read(self.max_inflated_bytes, self.max_depth, self._pieces)
         self._pieces = source.pieces
         sop_class = _uid_of(source.dataset, SOP_CLASS)
-        treatment = treatment_of(source.dataset, self.profile.codes)
+        released = self.documents.cover(source)
+        treatment = Treatment.RELEASED if released else treatment_of(source.dataset, self.profile.codes)
         for tag in (SOP_INSTANCE, SERIES_INSTANCE, STUDY_INSTANCE):
             if not _uid_of(source.dataset, tag):
                 raise Quarantine(Reason.UNREADABLE, "the data set lacks one of its instance UIDs")
         regions = 0
+        pixels = only_pixels(source) if treatment in (Treatment.HEADER, Treatment.LOOK) else None
+        stripped = pixels is not None
         if treatment is Treatment.LOOK:
-            source, regions = self._looked_at(work, out_dir)
-        if treatment in (Treatment.HEADER, Treatment.LOOK):
-            check_pixels(source)
+            source, regions = self._looked_at(source, pixels, work, out_dir)
+            pixels = only_pixels(source)
         patient = patient_of(source.dataset, self.keys, self.identity)
         rewrite = self._rewrite(sop_class, source, patient)
         context = RewriteContext.of(rewrite, source.dataset)
@@ -201,7 +213,13 @@ class Deidentifier:
             clean = clean_document(source.dataset, self.profile.content, context)
         else:
             clean = rewrite.dataset(source.dataset)
+        if treatment is Treatment.RELEASED:
+            clean |= document_attributes(source.dataset, rewrite)
         clean |= rewrite.mark(pixels_looked_at=treatment is Treatment.LOOK)
+        if pixels is not None:
+            clean[PIXEL_DATA] = pixels
+        if stripped:
+            rewrite.counts[PIXEL_DATA, "C"] = 1
         if regions:
             rewrite.counts[PIXEL_DATA, "R"] = regions
         inflated = work.write(clean, source, out_dir, self._encoded)
@@ -210,15 +228,22 @@ class Deidentifier:
         self._scan.verify(work.temporary, sought, source.encoding, inflated)
         row = instance_row(clean, source.encoding, source.transfer_syntax, self._members)
         row |= {"profile_fingerprint": self.profile.fingerprint, "code_version": self._version}
+        row |= proof(rewrite.counts, regions_redacted=regions, identifiers_sought=sought.total)
         return work.release(row, actions_of(rewrite.counts), out_dir)
 
 
 @lru_cache(maxsize=4)
 def _rebuilt(
-    profile: Profile, keys: Keys, identity: IdentityRule, max_inflated_bytes: int, max_depth: int
+    profile: Profile,
+    keys: Keys,
+    identity: IdentityRule,
+    documents: DocumentReleases,
+    max_inflated_bytes: int,
+    max_depth: int,
 ) -> Deidentifier:
     """The engine in a worker: the same one for every task, so that what it has decided and mapped is kept."""
-    return Deidentifier(profile, keys, identity=identity, max_inflated_bytes=max_inflated_bytes, max_depth=max_depth)
+    limits = {"max_inflated_bytes": max_inflated_bytes, "max_depth": max_depth}
+    return Deidentifier(profile, keys, identity=identity, documents=documents, **limits)
 
 
 class _Instance:

@@ -20,6 +20,7 @@ from pacs_pipeline.deidentify.identity import EVERYWHERE, IdentityRule
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.outcome import Outcome
 from pacs_pipeline.deidentify.profile import Profile
+from pacs_pipeline.deidentify.released_documents import NO_DOCUMENTS, DocumentReleases
 from pacs_pipeline.errors import SettingsError
 from pacs_pipeline.records import Reason
 
@@ -87,6 +88,7 @@ def deidentify_folder(
     *,
     pool: Mapper,
     identity: IdentityRule = EVERYWHERE,
+    documents: DocumentReleases = NO_DOCUMENTS,
     mapping: Path | None = None,
     report: Path | None = None,
     on_progress: Progress | None = None,
@@ -109,7 +111,7 @@ def deidentify_folder(
         _remove_abandoned(out)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", dir=out)))
         collector = _Collector(out, scratch)
-        work = partial(_one, Deidentifier(profile, keys, identity=identity), scratch)
+        work = partial(_one, Deidentifier(profile, keys, identity=identity, documents=documents), scratch)
         for done, finished in enumerate(pool.imap(work, files), start=1):
             outcome = collector.collect(_outcome_of(finished))
             _count(summary, outcome)

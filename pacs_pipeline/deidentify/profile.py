@@ -33,7 +33,7 @@ from pacs_pipeline.deidentify.values import named, valid, vrs_of
 from pacs_pipeline.errors import SettingsError
 
 CODE_MEANINGS = vocabulary.CODE_MEANINGS
-ENGINE_VERSION = "2"  # raised whenever the same rules give other bytes; it is part of every fingerprint
+ENGINE_VERSION = "3"  # raised whenever the same rules give other bytes; it is part of every fingerprint
 
 UnknownConcepts = Literal["replace", "withhold"]
 BASIC = "113100"

@@ -13,7 +13,7 @@ from pacs_pipeline.deidentify import Deidentifier
 from pacs_pipeline.records import Manifest, Partition, Stage
 from pacs_pipeline.stages.ledger import QUARANTINED, RELEASED, Ledger
 from pacs_pipeline.stages.project import Progress, Project, silent
-from pacs_pipeline.stages.staleness import deidentify_inputs
+from pacs_pipeline.stages.staleness import DOCUMENTS, changed_inputs, deidentify_inputs
 
 PRELOAD = ("pacs_pipeline.deidentify",)
 """What the workers of a pool inherit instead of importing it again."""
@@ -25,7 +25,8 @@ def deidentify(project: Project, partition: Partition, pool: Pool, progress: Pro
     """Run the engine over every landed instance of the partition.
 
     Writes the clean instances and their tables to staging, the mapping to the vault and the reasons to
-    quarantine. Nothing is done again when harvest, profile, code and keys are those of the stored manifest.
+    quarantine. Nothing is done again when everything that decides (harvest, profile, code, keys,
+    identities, released documents) is that of the stored manifest.
     """
     zones = project.zones
     landing, staging = zones.landing.partition(partition), zones.staging.make_partition(partition)
@@ -33,7 +34,7 @@ def deidentify(project: Project, partition: Partition, pool: Pool, progress: Pro
         harvest = project.require(partition, Stage.HARVEST)
         inputs = deidentify_inputs(harvest, project.fingerprints)
         previous = project.manifest(partition, Stage.DEIDENTIFY)
-        if previous is not None and dict(previous.inputs) == inputs and _staged(project, staging, previous):
+        if previous is not None and not changed_inputs(previous, inputs) and _staged(project, staging, previous):
             return previous
         project.verify_tables(harvest)
         landed = {
@@ -42,7 +43,8 @@ def deidentify(project: Project, partition: Partition, pool: Pool, progress: Pro
             if row["status"] == "landed"
         }
         ledger = Ledger(landed, project.keys, staging)
-        engine = Deidentifier(project.profile, project.keys, identity=project.identity_at(partition.site))
+        identity = project.identity_at(partition.site)
+        engine = Deidentifier(project.profile, project.keys, identity=identity, documents=project.documents)
         results = pool.imap(partial(engine.deidentify, out_dir=staging / "instances"), landed)
         released = ledger.released(_counted(results, len(landed), progress))
         vault, quarantine = zones.vault.make_partition(partition), zones.quarantine.make_partition(partition)
@@ -68,6 +70,7 @@ def deidentify(project: Project, partition: Partition, pool: Pool, progress: Pro
                     RELEASED: tables["instances"].rows,
                     QUARANTINED: tables["quarantine"].rows,
                     "bytes": ledger.bytes,
+                    DOCUMENTS: ledger.documents,
                     **{f"{QUARANTINED}: {reason}": count for reason, count in sorted(ledger.reasons.items())},
                 },
             )

@@ -14,6 +14,8 @@ from pacs_pipeline.records import Reason
 
 RELEASED, QUARANTINED = "released", "quarantined"
 
+DOCUMENT_KEPT = ("00420011", "K")
+
 Row = dict[str, Any]
 
 
@@ -57,6 +59,12 @@ class Ledger:
         """How often each action was applied to each attribute."""
         for (tag, keyword, action), count in sorted(self._actions.items()):
             yield {"tag": tag, "keyword": keyword, "action": action, "count": count}
+
+    @property
+    def documents(self) -> int:
+        """Encapsulated documents, released or set aside."""
+        released = sum(count for (tag, _, letter), count in self._actions.items() if (tag, letter) == DOCUMENT_KEPT)
+        return released + self.reasons[Reason.ENCAPSULATED_DOCUMENT.value]
 
     @property
     def series(self) -> Iterator[Row]:

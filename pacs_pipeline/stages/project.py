@@ -76,6 +76,11 @@ class Project:
         return self.identity.of_site(self.settings.site(site).issuer_of_patient_id)
 
     @cached_property
+    def documents(self) -> deidentify.DocumentReleases:
+        """The encapsulated documents that the steward releases."""
+        return deidentify.load_releases(self.settings.deidentify.release_documents)
+
+    @cached_property
     def contracts(self) -> tuple[contracts.Contract, ...]:
         """The data contracts in force."""
         return contracts.load_contracts(self.settings.contracts)
@@ -93,6 +98,7 @@ class Project:
             contracts=contracts.fingerprint(self.contracts),
             code=deidentify.code_version(),
             keys=self.keys.hash(f"keys/{self.keys.max_shift_days}"),
+            documents=self.documents.fingerprint,
             identities={site.name: self.identity_at(site.name).fingerprint for site in self.settings.sites},
         )
 

@@ -22,15 +22,20 @@ STAGE_ASSETS = {
 """What each stage leaves behind, in order; the names people see in the UI and in messages."""
 
 
+DOCUMENTS = "documents"
+"""The count of a de-identification's encapsulated documents, released or not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
-    """What is in force now: profile, contracts, the engine's code version, the keys, and who is the same person."""
+    """What is in force now: profile, contracts, code version, keys, who is the same person, released documents."""
 
     profile: str
     contracts: str
     code: str
     keys: str
     identities: Mapping[str, str] = field(default_factory=dict)  # by site
+    documents: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,23 @@ class Stale:
 def deidentify_inputs(harvest: Manifest, now: Fingerprints) -> dict[str, str]:
     """What a current de-identification of ``harvest`` was made with."""
     identity = now.identities.get(harvest.partition.site, "")
-    return {"harvest": harvest.digest, "profile": now.profile, "code": now.code, "keys": now.keys, "identity": identity}
+    return {
+        "harvest": harvest.digest,
+        "profile": now.profile,
+        "code": now.code,
+        "keys": now.keys,
+        "identity": identity,
+        "documents": now.documents,
+    }
+
+
+def changed_inputs(deidentified: Manifest, wanted: Mapping[str, str]) -> list[str]:
+    """By which inputs a de-identification is out of date.
+
+    The list of released documents matters only to a partition that has documents.
+    """
+    changed = sorted(name for name, value in wanted.items() if deidentified.inputs.get(name, "") != value)
+    return [name for name in changed if name != "documents" or deidentified.counts.get(DOCUMENTS, 0)]
 
 
 def stale_from(state: PartitionState, now: Fingerprints) -> tuple[Stage, str] | None:
@@ -81,7 +102,7 @@ def stale_from(state: PartitionState, now: Fingerprints) -> tuple[Stage, str] | 
     if deidentified is None:
         return Stage.DEIDENTIFY, "not de-identified yet"
     wanted = deidentify_inputs(harvest, now)
-    changed = sorted(name for name, value in wanted.items() if deidentified.inputs.get(name) != value)
+    changed = changed_inputs(deidentified, wanted)
     if changed:
         return Stage.DEIDENTIFY, f"changed: {', '.join(changed)}"
     return _stale_after_deidentify(state, deidentified, now)
@@ -129,10 +150,11 @@ def stale_partitions(states: Iterable[PartitionState], now: Fingerprints) -> Ite
 
 
 def _state_key(state: PartitionState, stage: Stage, now: Fingerprints) -> str:
+    identity = now.identities.get(state.partition.site, "")
     return fingerprint(
         {
             "stage": stage.value,
             "manifests": {s.value: m.digest for s, m in state.manifests.items()},
-            "now": [now.profile, now.contracts, now.code, now.keys, now.identities.get(state.partition.site, "")],
+            "now": [now.profile, now.contracts, now.code, now.keys, identity, now.documents],
         }
     )[:16]

@@ -66,6 +66,10 @@ INSTANCES = pa.schema(
         ("header", _TEXT),  # the retained attributes as JSON
         ("profile_fingerprint", _TEXT),
         ("code_version", _TEXT),
+        ("actions", _TEXT),  # how often each action was applied, by letter, as JSON
+        ("regions_redacted", _COUNT),  # of pixels
+        ("residue_scan", _TEXT),  # clean
+        ("identifiers_sought", _COUNT),  # by the residue scan
     ]
 )
 

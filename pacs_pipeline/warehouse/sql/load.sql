@@ -28,7 +28,8 @@ SELECT
     staged.sha256,
     published.uri,
     header::JSON AS header,
-    profile_fingerprint, code_version
+    profile_fingerprint, code_version,
+    actions::JSON AS actions, regions_redacted, residue_scan, identifiers_sought
 FROM read_parquet(getvariable('instances')) AS staged
 JOIN read_parquet(getvariable('published')) AS published
   ON published.SOPInstanceUID = staged.SOPInstanceUID

@@ -27,7 +27,7 @@ def full_row(schema: pa.Schema, **values: Any) -> dict[str, Any]:
 def test_every_column_of_the_tables_arrives(tmp_path: Path) -> None:
     header = json.dumps({"KVP": 120})
     rows = {
-        "instances": full_row(storage.INSTANCES, sha256="ab" * 32, header=header),
+        "instances": full_row(storage.INSTANCES, sha256="ab" * 32, header=header, actions='{"X":3}'),
         "series": full_row(storage.SERIES),
         "studies": full_row(storage.STUDIES, ModalitiesInStudy="CT\\SR"),
     }

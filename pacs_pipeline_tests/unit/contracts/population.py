@@ -117,6 +117,10 @@ def _instance(names: Row, study: int, series: int, instance: int) -> Row:
         "header": '{"00080060": {"vr": "CS", "Value": ["CT"]}}',
         "profile_fingerprint": "a" * 64,
         "code_version": "1.0",
+        "actions": '{"C":2,"U":5,"X":41}',
+        "regions_redacted": 0,
+        "residue_scan": "clean",
+        "identifiers_sought": 37,
     }
 
 

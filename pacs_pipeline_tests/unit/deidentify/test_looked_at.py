@@ -67,6 +67,20 @@ def test_what_may_show_text_is_looked_at_and_blanked(keys: Keys, tmp_path: Path,
 
 
 @needs_extra
+def test_what_is_no_pixel_is_taken_out_before_anybody_looks(keys: Keys, tmp_path: Path) -> None:
+    ds = picture(CR)
+    ds.BitsStored, ds.HighBit = 12, 11
+    ds.PixelData = np.full((64, 80), 700 | 0x4000, "<u2").tobytes() + b"ABERNATHY "
+    outcome, clean = run(ds, keys, tmp_path, Told((10, 20, 40, 30)))
+    assert clean is not None, outcome.detail
+    pixels = np.frombuffer(clean.PixelData, "<u2").reshape(64, 80)
+    assert not pixels[20:30, 10:40].any()
+    assert pixels[0, 0] == pixels[63, 79] == 700
+    assert {action[2] for action in outcome.actions if action[0] == "7FE00010"} == {"C", "R"}
+    assert outcome.row["regions_redacted"] == 1
+
+
+@needs_extra
 def test_a_ct_costs_nothing_and_claims_nothing(keys: Keys, tmp_path: Path) -> None:
     detector = Told((0, 0, 80, 64))
     ds = picture(CT)

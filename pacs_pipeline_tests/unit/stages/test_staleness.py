@@ -1,6 +1,7 @@
 """Staleness is derived from fingerprints: exactly what changed is stale, from exactly the first stage it touches."""
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
@@ -95,6 +96,26 @@ def test_a_new_profile_never_asks_the_pacs_and_a_new_contract_never_runs_the_eng
     now: Fingerprints, stage: Stage
 ) -> None:
     assert (stale_from(current(), now) or [None])[0] is stage
+
+
+def with_documents(number: int) -> PartitionState:
+    """A current partition in which the engine met so many encapsulated documents."""
+    harvest = current().manifests[Stage.HARVEST]
+    return replaced(current(), manifest(Stage.DEIDENTIFY, deidentify_inputs(harvest, NOW), documents=number))
+
+
+def test_a_list_of_released_documents_concerns_partitions_that_have_documents() -> None:
+    listed = replace(NOW, documents="d2")
+    assert stale_from(with_documents(2), listed) == (Stage.DEIDENTIFY, "changed: documents")
+    assert (stale_from(with_documents(2), NOW) or [None])[0] is not Stage.DEIDENTIFY
+    assert stale_from(current(), listed) is None
+    assert stale_from(current(), replace(listed, keys="s2")) == (Stage.DEIDENTIFY, "changed: keys")
+
+
+def test_a_list_that_is_gone_is_a_change() -> None:
+    harvest = current().manifests[Stage.HARVEST]
+    made = manifest(Stage.DEIDENTIFY, deidentify_inputs(harvest, replace(NOW, documents="d2")), documents=1)
+    assert stale_from(replaced(current(), made), NOW) == (Stage.DEIDENTIFY, "changed: documents")
 
 
 def test_a_verdict_on_other_data_does_not_count() -> None:

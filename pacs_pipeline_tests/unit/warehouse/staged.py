@@ -52,6 +52,10 @@ class Staged:
                 "header": '{"KVP": 120, "SliceThickness": "1.5", "ImageType": ["ORIGINAL", "PRIMARY"]}',
                 "profile_fingerprint": "f" * 64,
                 "code_version": "1",
+                "actions": '{"X":3}',
+                "regions_redacted": 0,
+                "residue_scan": "clean",
+                "identifiers_sought": 21,
             }
             for i in range(instances)
         ]
@@ -128,8 +132,9 @@ SCHEMAS = {
     "instances": _schema(
         "SOPInstanceUID SeriesInstanceUID StudyInstanceUID PatientID SOPClassUID TransferSyntaxUID Modality "
         "PhotometricInterpretation BodyPartExamined ImageType Manufacturer ManufacturerModelName sha256 path header "
-        "profile_fingerprint code_version",
-        "SeriesNumber InstanceNumber Rows Columns NumberOfFrames BitsAllocated size",
+        "profile_fingerprint code_version actions residue_scan",
+        "SeriesNumber InstanceNumber Rows Columns NumberOfFrames BitsAllocated size regions_redacted "
+        "identifiers_sought",
         "StudyDate",
     ),
     "series": _schema(

@@ -44,6 +44,25 @@ def test_an_older_database_is_brought_forward_and_keeps_its_rows() -> None:
     assert connection.execute("SELECT a, b FROM t").fetchall() == [(1, 5)]
 
 
+def test_rows_of_before_the_proof_stay_and_are_replaced(database: Path, staged: Staged) -> None:
+    database.parent.mkdir()
+    with duckdb.connect(str(database)) as connection:
+        migrate(connection, migrations()[:2])
+        connection.execute(
+            "INSERT INTO instance (partition_id, site, SOPInstanceUID, SeriesInstanceUID, StudyInstanceUID, PatientID, "
+            "SOPClassUID, bytes, sha256, uri) VALUES ('p0', 'north', '1', '1', '1', 'P', '1', 1, 's', 'u')"
+        )
+    staged.load(database)
+    kept = warehouse.query(database, "SELECT actions, residue_scan FROM instance WHERE partition_id = 'p0'").rows
+    assert kept == [(None, None)]
+    loaded = warehouse.query(
+        database,
+        "SELECT DISTINCT (actions->>'X')::INT, regions_redacted, residue_scan, identifiers_sought "
+        "FROM instance WHERE partition_id = 'p1'",
+    ).rows
+    assert loaded == [(3, 0, "clean", 21)]
+
+
 def test_a_migration_that_fails_leaves_nothing_of_itself() -> None:
     connection = duckdb.connect()
     broken = Migration(1, "broken", "CREATE TABLE t (a INTEGER); SELECT nonsense")
