@@ -74,6 +74,14 @@ def most_values(tag: int) -> int | None:
 
 
 @lru_cache(maxsize=65536)
+def least_values(tag: int) -> int:
+    """How many values the standard wants of ``tag`` at least, where it has any (VM)."""
+    entry = DicomDictionary.get(tag)
+    least = "1" if entry is None else str(entry[1]).split("-")[0].split(" ")[0]
+    return int(least) if least.isdigit() else 1
+
+
+@lru_cache(maxsize=65536)
 def keyword_of(tag: int) -> str:
     """The keyword of ``tag``, or an empty string; repeating groups give that of their first group."""
     entry = DicomDictionary.get(tag)
