@@ -226,7 +226,7 @@ class TextCleaner:
         """Whether a word that could be a name stands beside one that could not, or two parts of the body together."""
         partners = self._vocabulary.ambiguous[words[at]]
         organs = self._vocabulary.organs
-        if _SIDES.issuperset(words[:at] + words[at + 1 :]):  # a value that is nothing but HEAD means the head
+        if len(words) <= 2 and _SIDES.issuperset(words[:at] + words[at + 1 :]):  # nothing but EYE or EYE_R: the eye
             return not partners and words[at] in organs
         for step in (-1, 1):
             beside = at + step

@@ -373,6 +373,8 @@ def _small(work: Rewrite, element: Element, dataset: Elements) -> Element | None
     size = SIZES[vrs_of(element.tag)[0]]
     most = most_values(element.tag)
     value = element.value
+    if isinstance(value, Span) and (most is not None or content_of(work.plan.sop_class) is None):
+        return _remove(work, element, dataset)  # only objects made of numbers have long lists of them
     if len(value) % size or (most is not None and len(value) > most * size):
         return _remove(work, element, dataset)
     if not isinstance(value, Span) and spells(value):
