@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pydicom import uid
+from pydicom import dcmread, uid
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 
 from . import builder
 
@@ -230,7 +232,7 @@ def rt_image(**attributes: object) -> FileDataset:
 
 def registration() -> FileDataset:
     matrix = item(
-        FrameOfReferenceTransformationMatrix=["1", "0", "0", "4.5", "0", "1", "0", "0", "0", "0", "1", "0", "0", "0", "0", "1"],
+        FrameOfReferenceTransformationMatrix=[*"100", "4.5", *"010000100001"],
         FrameOfReferenceTransformationMatrixType="RIGID",
     )  # fmt: skip
     inner = item(
@@ -312,9 +314,7 @@ def mapping() -> FileDataset:
         MeasurementUnitsCodeSequence=code("[hnsf'U]", "UCUM", "Hounsfield unit"),
     )  # fmt: skip
     ds = _content(instance(uid.RealWorldValueMappingStorage, "RWV"), "MAPPING")
-    ds.ReferencedImageRealWorldValueMappingSequence = Sequence(
-        [item(RealWorldValueMappingSequence=Sequence([value]))]
-    )
+    ds.ReferencedImageRealWorldValueMappingSequence = Sequence([item(RealWorldValueMappingSequence=Sequence([value]))])
     return ds
 
 
@@ -348,7 +348,9 @@ def parametric_map(vr: str = "FloatPixelData") -> FileDataset:
     return ds
 
 
-def waveform(sop_class: str = uid.TwelveLeadECGWaveformStorage, *, channels: int = 3, samples: int = 500) -> FileDataset:
+def waveform(
+    sop_class: str = uid.TwelveLeadECGWaveformStorage, *, channels: int = 3, samples: int = 500
+) -> FileDataset:
     """A waveform of 16 bits with annotations."""
     time = np.arange(samples)[:, None]
     signal = (800 * np.sin(time / 40 + np.arange(channels)) + 5 * (time % 7)).astype("<i2")
@@ -372,7 +374,9 @@ def waveform(sop_class: str = uid.TwelveLeadECGWaveformStorage, *, channels: int
     ds.WaveformAnnotationSequence = Sequence(
         [
             item(UnformattedTextValue="Sinus rhythm", AnnotationGroupNumber=0, ReferencedWaveformChannels=[1, 0]),
-            item(UnformattedTextValue="Seen by Quillfeather", AnnotationGroupNumber=1, ReferencedWaveformChannels=[1, 2]),
+            item(
+                UnformattedTextValue="Seen by Quillfeather", AnnotationGroupNumber=1, ReferencedWaveformChannels=[1, 2]
+            ),
         ]
     )
     return ds
@@ -390,6 +394,68 @@ def _segment(label: str, number: int) -> Dataset:
 def _content(ds: FileDataset, label: str) -> FileDataset:
     ds.ContentLabel, ds.ContentDescription, ds.ContentCreatorName = label, "of Abernathy", "Quillfeather^Ottoline"
     return ds
+
+
+def made_by_highdicom(folder: Path) -> list[Path]:
+    """Segmentations of every kind and parametric maps of integers and floating point numbers, by another maker."""
+    import highdicom as hd
+    from highdicom.content import AlgorithmIdentificationSequence
+    from pydicom.data import get_testdata_file
+    from pydicom.sr.codedict import codes
+
+    image = dcmread(get_testdata_file("CT_small.dcm"))
+    image.PatientName, image.PatientID = "Abernathy^Josephine", "MRN-5550123"
+    image.PositionReferenceIndicator = ""
+    mask = np.zeros((1, image.Rows, image.Columns), np.uint8)
+    mask[0, 30:60, 30:60] = 1
+    algorithm = AlgorithmIdentificationSequence("nnU-Net", codes.DCM.ArtificialIntelligence, "2.1")
+    segment = hd.seg.SegmentDescription(
+        segment_number=1,
+        segment_label="Liver",
+        segmented_property_category=codes.SCT.Organ,
+        segmented_property_type=codes.SCT.Liver,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=algorithm,
+        tracking_uid="1.2.999.6.2",
+        tracking_id="Abernathy Lesion 1",
+    )
+    common: dict[str, Any] = {
+        "source_images": [image], "series_instance_uid": "1.2.999.7.1", "series_number": 9, "instance_number": 1,
+        "manufacturer": "Whistledown", "manufacturer_model_name": "Whistledown", "software_versions": "1.0",
+        "device_serial_number": "77-1",
+    }  # fmt: skip
+    made = []
+    for number, (kind, syntax) in enumerate(
+        [("BINARY", ExplicitVRLittleEndian), ("FRACTIONAL", ExplicitVRLittleEndian), ("FRACTIONAL", RLELossless),
+         ("LABELMAP", ExplicitVRLittleEndian), ("LABELMAP", RLELossless)]
+    ):  # fmt: skip
+        pixels = mask if kind != "FRACTIONAL" else mask.astype(np.float32)
+        made.append(
+            hd.seg.Segmentation(
+                pixel_array=pixels, segmentation_type=kind, segment_descriptions=[segment],
+                sop_instance_uid=f"1.2.999.7.{number + 2}", transfer_syntax_uid=syntax,
+                content_creator_name="Quillfeather^Ottoline", **common,
+            )
+        )  # fmt: skip
+    window = hd.VOILUTTransformation(window_center=1, window_width=1)
+    for number, values in enumerate(
+        (mask.astype(np.float32) * 1.5, mask.astype(np.float64) * 1.5, mask.astype(np.uint16))
+    ):
+        value = hd.pm.RealWorldValueMapping(
+            lut_label="1", lut_explanation="by Quillfeather", unit=codes.UCUM.NoUnits,
+            value_range=(0, 100) if values.dtype.kind == "u" else (0.0, 100.0), intercept=0, slope=1,
+        )  # fmt: skip
+        made.append(
+            hd.pm.ParametricMap(
+                pixel_array=values[..., None], real_world_value_mappings=[[value]],
+                contains_recognizable_visual_features=False, sop_instance_uid=f"1.2.999.8.{number + 2}",
+                voi_lut_transformations=[window], **common,
+            )
+        )  # fmt: skip
+    paths = [folder / f"highdicom-{number}.dcm" for number in range(len(made))]
+    for path, ds in zip(paths, made, strict=True):
+        ds.save_as(path)
+    return paths
 
 
 EVERY = {

@@ -28,7 +28,9 @@ def test_coordinates_as_declared_pass() -> None:
     judge(POINTS, np.linspace(-200, 200, 30, dtype="<f4").tobytes(), counted(10))
 
 
-@pytest.mark.parametrize(("floats", "reason"), [(27, Reason.TRUNCATED), (33, Reason.HIDDEN_CONTENT), (31, Reason.HIDDEN_CONTENT)])
+@pytest.mark.parametrize(
+    ("floats", "reason"), [(27, Reason.TRUNCATED), (33, Reason.HIDDEN_CONTENT), (31, Reason.HIDDEN_CONTENT)]
+)
 def test_another_length_does_not(floats: int, reason: Reason) -> None:
     with pytest.raises(Quarantine) as found:
         judge(POINTS, np.zeros(floats, "<f4").tobytes(), counted(10))

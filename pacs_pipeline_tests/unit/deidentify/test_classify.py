@@ -98,7 +98,19 @@ def test_only_classes_on_the_list_are_released(bench: Bench) -> None:
     assert all(
         any(
             word in name_of(known)
-            for word in ("CT", "MR", "Radiography", "X-Ray", "Nuclear", "Positron", "PET", "Tomo", "Segmentation", "Parametric", "Dose")
+            for word in (
+                "CT",
+                "MR",
+                "Radiography",
+                "X-Ray",
+                "Nuclear",
+                "Positron",
+                "PET",
+                "Tomo",
+                "Segmentation",
+                "Parametric",
+                "Dose",
+            )
         )
         for known in released
     ), [name_of(known) for known in released]

@@ -23,7 +23,9 @@ def test_numbers_pass(numbers: list[str]) -> None:
     assert are_numbers("DS", "\\".join(numbers).encode())
 
 
-@given(st.lists(_NUMBER, min_size=1, max_size=30), st.integers(0, 29), st.sampled_from("ANnx^,:;\0é{"), st.integers(0, 9))
+@given(
+    st.lists(_NUMBER, min_size=1, max_size=30), st.integers(0, 29), st.sampled_from("ANnx^,:;\0é{"), st.integers(0, 9)
+)
 def test_anything_between_them_does_not(numbers: list[str], at: int, letter: str, where: int) -> None:
     at %= len(numbers)
     numbers[at] = (text := numbers[at] or "1")[: where % (len(text) + 1)] + letter + text[where % (len(text) + 1) :]
@@ -31,7 +33,9 @@ def test_anything_between_them_does_not(numbers: list[str], at: int, letter: str
     assert not are_numbers("DS", value) or value.endswith(b"\0")  # one zero pads
 
 
-@pytest.mark.parametrize("value", [b"1\\ABERNATHY\\2", b"1 2", b"1\\" + b"9" * 25, b"--1", b"1e", b".", b"0x10", b"inf", b"nan"])
+@pytest.mark.parametrize(
+    "value", [b"1\\ABERNATHY\\2", b"1 2", b"1\\" + b"9" * 25, b"--1", b"1e", b".", b"0x10", b"inf", b"nan"]
+)
 def test_what_is_no_number(value: bytes) -> None:
     assert not are_numbers("DS", value)
 

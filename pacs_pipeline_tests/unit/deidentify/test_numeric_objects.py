@@ -61,7 +61,9 @@ def test_every_family_comes_out_without_its_people(
     "syntax",
     [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian],
 )
-@pytest.mark.parametrize("name", ["structure set", "plan", "dose", "binary segmentation", "float map", "ECG", "surface"])
+@pytest.mark.parametrize(
+    "name", ["structure set", "plan", "dose", "binary segmentation", "float map", "ECG", "surface"]
+)
 def test_every_transfer_syntax(desk: Bench, name: str, syntax: uid.UID) -> None:
     ds = objects.EVERY[name]()
     for element in ds.iterall() if syntax == ExplicitVRBigEndian else ():
@@ -361,7 +363,9 @@ class TestDerivedObjects:
         frame = desk.clean(builder.image(FrameOfReferenceUID=objects.OTHER_FRAME)).FrameOfReferenceUID
         assert desk.clean(objects.registration()).RegistrationSequence[0].FrameOfReferenceUID == frame
 
-    @pytest.mark.parametrize("size", [4, 24, 60])  # within the element, beyond what is read, beyond what is copied at once
+    @pytest.mark.parametrize(
+        "size", [4, 24, 60]
+    )  # within the element, beyond what is read, beyond what is copied at once
     def test_a_field_of_vectors_stays(self, desk: Bench, size: int) -> None:
         source = objects.deformable(size=size)
         kept = desk.clean(source).DeformableRegistrationSequence[0].DeformableRegistrationGridSequence[0]
@@ -387,9 +391,8 @@ class TestDerivedObjects:
         grid = outer.DeformableRegistrationGridSequence[0]
         vectors = np.frombuffer(grid.VectorGridData, "<f4").copy()
         vectors[-300:-297] = np.frombuffer(b"MRN-5550123\0", "<f4")
-        vectors[~np.isfinite(vectors) | (np.abs(vectors) > 1e6)] = 1
         grid.VectorGridData = vectors.tobytes()
-        assert (b"MRN-5550123" in grid.VectorGridData) == (desk.run(source).reason is not None)
+        assert desk.run(source).reason is Reason.RESIDUE
 
     def test_fiducials_surfaces_tracks_and_mappings_stay(self, desk: Bench) -> None:
         mark = desk.clean(objects.fiducials()).FiducialSetSequence[0].FiducialSequence[0]
@@ -451,7 +454,10 @@ class TestWaveforms:
             (lambda raw: raw, None),
             (lambda raw: raw[:-2], Reason.TRUNCATED),
             (lambda raw: raw + b"JD", Reason.HIDDEN_CONTENT),
-            (lambda raw: raw[:-64] + b"Whistledown and Featherstonehaugh sat here for the whole hour...", Reason.HIDDEN_CONTENT),
+            (
+                lambda raw: raw[:-64] + b"Whistledown and Featherstonehaugh sat here for the whole hour...",
+                Reason.HIDDEN_CONTENT,
+            ),
         ],
     )
     def test_the_length_is_what_the_module_declares(
@@ -463,7 +469,9 @@ class TestWaveforms:
         assert desk.run(source).reason is reason
 
     @pytest.mark.parametrize(("pad", "reason"), [(b"\0", None), (b"J", Reason.HIDDEN_CONTENT)])
-    def test_an_odd_number_of_bytes_is_padded_with_nothing(self, desk: Bench, pad: bytes, reason: Reason | None) -> None:
+    def test_an_odd_number_of_bytes_is_padded_with_nothing(
+        self, desk: Bench, pad: bytes, reason: Reason | None
+    ) -> None:
         source = objects.waveform(channels=1, samples=5)
         group = source.WaveformSequence[0]
         group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 8, "UB"
