@@ -129,8 +129,12 @@ class Buffer:
         self._path = path
         self._open: BinaryIO | None = None
 
-    def chunks(self, span: Span) -> Iterator[bytes | memoryview]:
+    def chunks(self, span: Span) -> Iterator[bytes]:
         """The bytes of ``span`` piece by piece, without keeping mapped pages in memory."""
+        yield from map(bytes, self.views(span))
+
+    def views(self, span: Span) -> Iterator[bytes | memoryview]:
+        """The same without a copy of what is in memory."""
         if isinstance(span, Edited):
             yield from span.made(self)
             return
@@ -418,13 +422,19 @@ def encode(dataset: Elements, encoding: Encoding, made: Made[Element, bytes] | N
 
     def make(element: Element) -> bytes:
         value = element.value
-        return _before_span(element, value, encoding) if isinstance(value, Span) else _encoded(element, encoding)
+        if isinstance(value, Span):
+            return _before_span(element, value, encoding)
+        return _encoded(element, encoding) if _is_in_memory(element) else b""
 
     for element, encoded in zip(elements, (made or Made()).of(elements, make, encoding), strict=True):
+        if not encoded:
+            pieces += [b"".join(done), *_sequence_in_pieces(element, encoding)]
+            done = []
+            continue
         done.append(encoded)
         if isinstance(element.value, Span):
             pieces += [b"".join(done), element.value]
-            done = [b"\0"] if len(element.value) % 2 and element.fragments is None else []
+            done = [_pad(element.vr)] if len(element.value) % 2 and element.fragments is None else []
     pieces.append(b"".join(done))
     return pieces
 
@@ -440,6 +450,26 @@ def _before_span(element: Element, span: Span, encoding: Encoding) -> bytes:
     """What stands before a value that is in the file."""
     length = UNDEFINED if element.fragments is not None else len(span) + len(span) % 2
     return _header(element.tag, element.vr, length, encoding)
+
+
+def _sequence_in_pieces(element: Element, encoding: Encoding) -> list[bytes | Span]:
+    """A sequence in which some value is left in the source, with its length."""
+    pieces: list[bytes | Span] = []
+    for item in element.items or ():
+        inner = encode(item, encoding)
+        pieces += [struct.pack(encoding.order + "HHL", ITEM >> 16, ITEM & 0xFFFF, _length(inner)), *inner]
+    return [_header(element.tag, "SQ", _length(pieces), encoding), *pieces]
+
+
+def _length(pieces: list[bytes | Span]) -> int:
+    length = sum(map(len, pieces))
+    if length >= UNDEFINED:
+        raise Quarantine(Reason.TOO_LARGE, "a sequence is too long for its length field")
+    return length
+
+
+def _pad(vr: str) -> bytes:
+    return padded(b"\0", vr)[1:]
 
 
 def _encoded(element: Element, encoding: Encoding) -> bytes:

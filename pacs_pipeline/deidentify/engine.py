@@ -35,6 +35,7 @@ from pacs_pipeline.deidentify.descriptors import TextCleaner, cleaner_for, ident
 from pacs_pipeline.deidentify.documents import clean_document
 from pacs_pipeline.deidentify.identity import EVERYWHERE, IdentityRule, patient_of
 from pacs_pipeline.deidentify.keys import Keys
+from pacs_pipeline.deidentify.objects import object_pixels
 from pacs_pipeline.deidentify.outcome import Outcome
 from pacs_pipeline.deidentify.pixel_data import only_pixels, written_with
 from pacs_pipeline.deidentify.presentation import clean_presentation
@@ -189,6 +190,12 @@ class Deidentifier:
             plan = self._plans[sop_class] = Plan(self.profile, sop_class)
         return plan
 
+    def _pixels(self, source: Source, treatment: Treatment, sop_class: str) -> Element | None:
+        """What takes the place of PixelData, None when it is what its class allows and nothing else."""
+        if treatment in (Treatment.HEADER, Treatment.LOOK):
+            return only_pixels(source)
+        return object_pixels(source, sop_class) if treatment is Treatment.OBJECT else None
+
     def _process(self, work: _Instance, out_dir: Path) -> Outcome:
         source = work.read(self.max_inflated_bytes, self.max_depth, self._pieces)
         self._pieces = source.pieces
@@ -199,7 +206,7 @@ class Deidentifier:
             if not _uid_of(source.dataset, tag):
                 raise Quarantine(Reason.UNREADABLE, "the data set lacks one of its instance UIDs")
         regions = 0
-        pixels = only_pixels(source) if treatment in (Treatment.HEADER, Treatment.LOOK) else None
+        pixels = self._pixels(source, treatment, sop_class)
         stripped = pixels is not None
         if treatment is Treatment.LOOK:
             source, regions = self._looked_at(source, pixels, work, out_dir)
@@ -263,7 +270,7 @@ class _Instance:
         try:
             buffer = Buffer(self.source)
             digest = hashlib.sha256()
-            for chunk in buffer.chunks(Span(0, len(buffer.data))):
+            for chunk in buffer.views(Span(0, len(buffer.data))):
                 digest.update(chunk)
             self._input_sha256 = digest.hexdigest()
             limits = {"max_inflated_bytes": max_inflated_bytes, "max_depth": max_depth}
@@ -345,4 +352,4 @@ def _uid_of(dataset: Elements, tag: int) -> str:
 
 
 def _chunks(piece: bytes | Span, buffer: Buffer) -> Iterable[bytes | memoryview]:
-    return [piece] if isinstance(piece, bytes) else buffer.chunks(piece)
+    return [piece] if isinstance(piece, bytes) else buffer.views(piece)

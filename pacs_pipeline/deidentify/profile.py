@@ -187,6 +187,11 @@ class Profile:
         return "retain-full-dates" in self.options
 
     @property
+    def cleans_descriptors(self) -> bool:
+        """Whether descriptions keep their known words."""
+        return "clean-descriptors" in self.options
+
+    @property
     def retains_uids(self) -> bool:
         """Whether the UIDs of the table stay as they are."""
         return "retain-uids" in self.options

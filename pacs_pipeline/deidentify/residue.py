@@ -214,7 +214,7 @@ class ResidueScan:
         """Look through a value in the file, piece by piece with some overlap."""
         uids = _patterns(sought.uids)
         tail = b""
-        for piece in buffer.chunks(span):
+        for piece in buffer.views(span):
             if holds(tail + piece if tail else piece, self._needles, uids, in_pixels=tag in PIXELS):
                 raise Quarantine(Reason.RESIDUE, named(tag))
             tail = bytes(piece[-LONGEST_PATTERN:])

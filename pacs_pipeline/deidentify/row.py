@@ -10,6 +10,7 @@ from collections import Counter
 
 from pacs_pipeline.deidentify import dates
 from pacs_pipeline.deidentify.codec import Element, Elements, Encoding, components
+from pacs_pipeline.deidentify.number_lists import BULK_LISTS
 from pacs_pipeline.deidentify.series import Made
 from pacs_pipeline.deidentify.values import BULK, FORMATS, SINGLE, SIZES, TEXT, keyword_of, vrs_of
 
@@ -100,11 +101,13 @@ def _named(element: Element, encoding: Encoding, signed: bool) -> tuple[str, Jso
         return None
     if element.items is not None:
         return keyword, [_item(item, encoding) for item in element.items]
-    if not isinstance(element.value, bytes):
+    if not isinstance(element.value, bytes) or element.tag in BULK_LISTS:
         return None
     vr = element.vr
     if vr in ("US", "SS") and set(vrs_of(element.tag)) >= {"US", "SS"} and not encoding.explicit:
         vr = "SS" if signed else "US"  # implicit VR does not say; PixelRepresentation does
+    if vr in ("DS", "IS") and len(element.value) > LONGEST_ARRAY:
+        return None
     if vr in TEXT:
         return keyword, _text(vr, element.value)
     if vr in SIZES and vr not in BULK and len(element.value) <= LONGEST_ARRAY:

@@ -23,7 +23,7 @@ def stripped(source: Source, element: Element, shape: Shape) -> Element | None:
         # the last sample stands behind the pad byte when bytes are written as big endian words
         raise Quarantine(Reason.HIDDEN_CONTENT, "PixelData is longer than its header says")
     bits = unused_bits(source.dataset, shape, order, order)
-    if bits is not None and not bits.are_clean(buffer.chunks(pixels)):
+    if bits is not None and not bits.are_clean(buffer.views(pixels)):
 
         def cleared(buffer: Buffer) -> Iterator[bytes]:
             return bits.cleared(buffer.chunks(pixels))

@@ -26,15 +26,18 @@ def cleaned(data: bytes, *, shape: Shape, bits: UnusedBits | None) -> bytes:
     if len(data) < _HEADER:
         raise Quarantine(Reason.TRUNCATED, "an RLE frame is cut off")
     count, *offsets = struct.unpack_from("<16L", data)
-    if count != shape.samples * (shape.allocated // 8) or count > 15:
+    if count != shape.samples * max(shape.allocated // 8, 1) or count > 15:
         raise Quarantine(Reason.HIDDEN_CONTENT, "an RLE header is not what the image needs")
     bounds = [*offsets[:count], len(data)]
     if bounds[0] < _HEADER or any(low > high for low, high in pairwise(bounds)):
         raise Quarantine(Reason.TRUNCATED, "an RLE frame is cut off")
     clean = bounds[0] == _HEADER and not any(offsets[count:])
+    size = shape.rows * shape.columns
+    if shape.allocated == 1:  # the bits of a frame are packed (PS3.5 8.1.1)
+        size = (size + 7) // 8
     planes, segments = [], []
     for start, stop in pairwise(bounds):
-        plane, end = _unpacked(data, start, stop, shape.rows * shape.columns)
+        plane, end = _unpacked(data, start, stop, size)
         clean = clean and not any(data[end:stop])
         planes.append(plane)
         segments.append(data[start:end])
