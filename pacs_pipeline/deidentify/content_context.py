@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pacs_pipeline.deidentify import dates
 from pacs_pipeline.deidentify.codec import Elements
 from pacs_pipeline.deidentify.keys import normalised
-from pacs_pipeline.deidentify.rewrite import PATIENT_NAME, Rewrite
+from pacs_pipeline.deidentify.rewrite import Rewrite
 from pacs_pipeline.deidentify.structured import CONTENT
+from pacs_pipeline.deidentify.tags import PATIENT_NAME
 from pacs_pipeline.deidentify.text import decoded, text_of
 from pacs_pipeline.deidentify.values import valid
 

@@ -15,7 +15,7 @@ from pacs_pipeline.deidentify.structured import (
     items_of,
     keyword_in,
 )
-from pacs_pipeline.deidentify.values import dummy, named, vrs_of
+from pacs_pipeline.deidentify.values import dummy_of, named, vrs_of
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
 
@@ -95,7 +95,7 @@ def _observer(observer: Elements, context: ContentContext) -> Elements:
     moved = context.shift("DT", time) if time else None
     return {
         ORGANIZATION: Element(ORGANIZATION, "LO", DUMMY.encode("ascii")),
-        VERIFIED_AT: Element(VERIFIED_AT, "DT", dummy("DT") if moved is None else moved.encode("ascii")),
+        VERIFIED_AT: Element(VERIFIED_AT, "DT", dummy_of("DT") if moved is None else moved.encode("ascii")),
         OBSERVER_NAME: Element(OBSERVER_NAME, "PN", DUMMY.encode("ascii")),
         OBSERVER_CODE: Element(OBSERVER_CODE, "SQ", items=[]),
     }

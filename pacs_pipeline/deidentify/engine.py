@@ -38,24 +38,18 @@ from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.objects import object_pixels
 from pacs_pipeline.deidentify.outcome import Outcome
 from pacs_pipeline.deidentify.pixel_data import only_pixels, written_with
+from pacs_pipeline.deidentify.plan import Plan
 from pacs_pipeline.deidentify.presentation import clean_presentation
 from pacs_pipeline.deidentify.profile import ENGINE_VERSION, Profile
 from pacs_pipeline.deidentify.released_documents import NO_DOCUMENTS, DocumentReleases, document_attributes
 from pacs_pipeline.deidentify.residue import ResidueScan
 from pacs_pipeline.deidentify.residue_identifiers import Harvest
-from pacs_pipeline.deidentify.rewrite import (
-    SERIES_INSTANCE,
-    SOP_INSTANCE,
-    STUDY_INSTANCE,
-    Decision,
-    Patient,
-    Plan,
-    Rewrite,
-    actions_of,
-)
+from pacs_pipeline.deidentify.rewrite import Decision, Rewrite, actions_of
 from pacs_pipeline.deidentify.row import Member, instance_row, proof
 from pacs_pipeline.deidentify.series import Made, Pieces
+from pacs_pipeline.deidentify.steps.work import Patient
 from pacs_pipeline.deidentify.structured import clean_items, identifying_texts
+from pacs_pipeline.deidentify.tags import SERIES_INSTANCE, SOP_INSTANCE, STUDY_INSTANCE
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
 
@@ -175,7 +169,7 @@ class Deidentifier:
             patient=patient,
             uids=self._uids,
             cleaner_of=lambda: self._cleaner(source, patient),
-            content_of=items,
+            clean_items=items,
             little=source.encoding.little,
             decisions=self._decisions,
         )

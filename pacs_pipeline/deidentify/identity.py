@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pacs_pipeline.deidentify.codec import Elements
 from pacs_pipeline.deidentify.keys import Keys, normalised
-from pacs_pipeline.deidentify.rewrite import ISSUER_OF_PATIENT_ID, PATIENT_ID, PATIENT_NAME, STUDY_INSTANCE, Patient
+from pacs_pipeline.deidentify.steps.work import Patient
+from pacs_pipeline.deidentify.tags import ISSUER_OF_PATIENT_ID, PATIENT_ID, PATIENT_NAME, STUDY_INSTANCE
 from pacs_pipeline.deidentify.text import charsets_of, text_of
 from pacs_pipeline.errors import SettingsError
 

@@ -6,7 +6,7 @@ from pacs_pipeline.deidentify import icc, vocabulary
 from pacs_pipeline.deidentify.codec import Element, Elements
 from pacs_pipeline.deidentify.documents import CODING_SCHEMES, drop_unknown_equipment, published_schemes, with_type_2
 from pacs_pipeline.deidentify.structured import DUMMY, ContentContext, is_filled, is_writable, items_of, keyword_in
-from pacs_pipeline.deidentify.values import dummy, named, valid
+from pacs_pipeline.deidentify.values import dummy_of, named, valid
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
 
@@ -75,13 +75,13 @@ def _label(dataset: Elements, clean: Elements, context: ContentContext) -> None:
         label = keyword_in(dataset[CONTENT_LABEL])
         known = valid("CS", label) and vocabulary.known_code_string(label)
         context.count(CONTENT_LABEL, "K" if known else "D")
-        clean[CONTENT_LABEL] = Element(CONTENT_LABEL, "CS", label.encode("ascii") if known else dummy("CS"))
+        clean[CONTENT_LABEL] = Element(CONTENT_LABEL, "CS", label.encode("ascii") if known else dummy_of("CS"))
     if CONTENT_DESCRIPTION in dataset:
         text = _cleaned(dataset[CONTENT_DESCRIPTION], context)
         clean[CONTENT_DESCRIPTION] = Element(CONTENT_DESCRIPTION, "LO", _short(text).encode("ascii"))
     for tag, vr in ((CREATION_DATE, "DA"), (CREATION_TIME, "TM")):  # type 1, whatever the profile does with dates
         if is_filled(dataset.get(tag)) and not is_filled(clean.get(tag)):
-            clean[tag] = Element(tag, vr, dummy(vr))
+            clean[tag] = Element(tag, vr, dummy_of(vr))
     with_type_2(clean, dataset, (CREATOR,))
 
 

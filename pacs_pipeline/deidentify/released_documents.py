@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pacs_pipeline.deidentify.codec import PIXEL_DATA, Element, Elements, Source, Span, components
 from pacs_pipeline.deidentify.content_rules import CLEAN_DESCRIPTORS
-from pacs_pipeline.deidentify.rewrite import SOP_INSTANCE, Rewrite
+from pacs_pipeline.deidentify.rewrite import Rewrite
+from pacs_pipeline.deidentify.tags import SOP_INSTANCE
 from pacs_pipeline.deidentify.values import LENGTHS
 from pacs_pipeline.errors import Quarantine, SettingsError
 from pacs_pipeline.records import Reason

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pacs_pipeline.deidentify.codec import Element, Elements, components
 from pacs_pipeline.deidentify.content_rules import CLEAN_DESCRIPTORS, ContentAction, StructuredRules, canonical
-from pacs_pipeline.deidentify.values import dummy, is_registered, named, valid
+from pacs_pipeline.deidentify.values import dummy_of, is_registered, named, valid
 from pacs_pipeline.deidentify.vocabulary import UNKNOWN_CODE
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
@@ -380,7 +380,7 @@ class _Cleaner:
             original = self._decoded(item.get(tag))
             moved = self.context.shift(vr, original) if original else None
         self.context.count(tag, "D" if moved is None else "C")
-        clean[tag] = Element(tag, vr, dummy(vr) if moved is None else moved.encode("ascii"))
+        clean[tag] = Element(tag, vr, dummy_of(vr) if moved is None else moved.encode("ascii"))
 
     def _uid(self, item: Elements, clean: Elements) -> None:
         original = self._decoded(item.get(UID))

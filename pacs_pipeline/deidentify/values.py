@@ -116,7 +116,7 @@ def valid(vr: str, text: str) -> bool:
     return len(text) <= LENGTHS.get(vr, 1024)
 
 
-def dummy(vr: str) -> bytes:
+def dummy_of(vr: str) -> bytes:
     """The encoded dummy of a VR other than UI and SQ."""
     text = _DUMMY.get(vr)
     return text.encode("ascii") if text is not None else bytes(SIZES.get(vr, 2))

@@ -13,7 +13,8 @@ from pacs_pipeline.deidentify import Deidentifier
 from pacs_pipeline.deidentify.codec import Source
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.profile import OPTIONS, Profile
-from pacs_pipeline.deidentify.rewrite import Patient, Rewrite
+from pacs_pipeline.deidentify.rewrite import Rewrite
+from pacs_pipeline.deidentify.steps.work import Patient
 
 from . import builder
 

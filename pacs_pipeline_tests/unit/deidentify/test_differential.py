@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pacs_pipeline.deidentify import Deidentifier, Keys
 from pacs_pipeline.deidentify.confidentiality_table import read_table
 from pacs_pipeline.deidentify.recipe import effective_text
-from pacs_pipeline.deidentify.values import dummy, vrs_of
+from pacs_pipeline.deidentify.values import dummy_of, vrs_of
 
 from . import builder
 from .conftest import Bench
@@ -56,7 +56,7 @@ def by_deid(path: Path, recipe: Path, engine: Deidentifier, days: int, pseudonym
         vr = vrs_of(int(field.element.tag))[0]
         if vr == "UI":
             return keys.uid(str(field.element.value))
-        return dummy(vr).decode() if str(field.element.value) else ""
+        return dummy_of(vr).decode() if str(field.element.value) else ""
 
     functions = {
         "dummy": made,

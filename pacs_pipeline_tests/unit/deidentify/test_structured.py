@@ -21,11 +21,12 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from pacs_pipeline.deidentify import Keys, Outcome, load_profile, rewrite, structured
+from pacs_pipeline.deidentify import Keys, Outcome, load_profile, structured
 from pacs_pipeline.deidentify.codec import read
 from pacs_pipeline.deidentify.content_context import RewriteContext
 from pacs_pipeline.deidentify.content_rules import ContentAction, StructuredRules, canonical, read_content_table
 from pacs_pipeline.deidentify.document_classes import Family, family_of, option_for
+from pacs_pipeline.deidentify.steps.work import Patient
 from pacs_pipeline.records import Reason
 
 from . import builder, reports
@@ -486,7 +487,7 @@ def test_content_items_outside_a_tree(bench: Reports) -> None:
     ds.AcquisitionContextSequence = Sequence(items)
     engine = bench.engine()
     source = read(builder.save(ds, bench.folder / "in.dcm"), max_inflated_bytes=1 << 20, max_depth=8)
-    patient = rewrite.Patient("P1", 1, lambda patient_id, issuer: "P1")
+    patient = Patient("P1", 1, lambda patient_id, issuer: "P1")
     work = engine._rewrite("", source, patient)
     context = RewriteContext.of(work, source.dataset)
     clean = structured.clean_items(source.dataset[0x00400555].items or [], engine.profile.content, context)
