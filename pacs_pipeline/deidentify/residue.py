@@ -193,7 +193,7 @@ class ResidueScan:
             if not sought.names.isdisjoint(tokens):
                 raise Quarantine(Reason.RESIDUE, named(tag))
         for tag, parts in looked.numbers:
-            if any(len(part) >= SHORTEST and part in sought.texts for part in parts):
+            if not sought.texts.isdisjoint(parts):
                 raise Quarantine(Reason.RESIDUE, named(tag))
         for tag, value in looked.values:
             if holds(value, self._needles, (), in_pixels=False):
@@ -285,6 +285,10 @@ def _take(looked: _Looked, tag: int, vr: str, value: bytes) -> None:
         raise Quarantine(Reason.RESIDUE, f"{named(tag)} holds other than plain ASCII text")
     if tag == IDENTITY_REMOVED:
         looked.says_removed = value.strip() == b"YES"
+    if vr in ("DS", "IS"):  # thousands of them in one contour
+        numbers = map(str.strip, value.decode("ascii").lower().replace("\0", " ").split("\\"))
+        looked.numbers.append((tag, [number for number in numbers if len(number) >= SHORTEST]))
+        return
     text = fold(value.decode("ascii"))
     if not text:
         return
@@ -295,9 +299,7 @@ def _take(looked: _Looked, tag: int, vr: str, value: bytes) -> None:
     parts = [part.strip() for part in text.split("\\")]
     if vr in ("DA", "DT", "TM", "AS"):  # a moved date may meet an original one by chance
         return
-    if vr in ("DS", "IS"):
-        looked.numbers.append((tag, parts))
-    elif vr == "UI":
+    if vr == "UI":
         looked.uids.append((tag, parts))
     else:
         looked.texts.append((tag, text))

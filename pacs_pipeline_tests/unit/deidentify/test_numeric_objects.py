@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import dcmread, dcmwrite, uid
 from pydicom.data import get_testdata_file
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence
@@ -21,8 +23,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pacs_pipeline.deidentify import Deidentifier, Keys, load_profile
+from pacs_pipeline.deidentify import Deidentifier, Keys, load_profile, tables
 from pacs_pipeline.deidentify.codec import SPAN_FROM
+from pacs_pipeline.deidentify.confidentiality_table import read_table
+from pacs_pipeline.deidentify.labels import TABLE, labels
 from pacs_pipeline.records import Reason
 
 from . import builder
@@ -83,6 +87,26 @@ def test_every_transfer_syntax(desk: Bench, name: str, syntax: uid.UID) -> None:
         for one in (before, after)
     ]
     assert values[0] == values[1]
+
+
+def test_the_labels_are_attributes_outside_the_table() -> None:
+    lines = resources.files(tables).joinpath(TABLE).read_text(encoding="ascii").splitlines()
+    keywords = [line.partition(",")[0] for line in lines[1:]]
+    assert len(set(keywords)) == len(keywords) == len(labels())
+    assert labels().isdisjoint(int(row.tag, 16) for row in read_table() if "x" not in row.tag and row.tag != "PRIVATE")
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+def test_no_label_keeps_a_stranger(desk: Bench, depth: int) -> None:
+    tags = sorted(labels())
+    for start in range(0, len(tags), 20):
+        ds = objects.structure_set("Heart")
+        place = builder.nested(ds, depth) if depth else ds
+        for tag in tags[start : start + 20]:
+            builder.put(place, tag, dictionary_VR(tag), "AP WHISTLEDOWN")
+        outcome = desk.run(ds)
+        assert outcome.output is not None, (outcome.reason, outcome.detail)
+        assert b"WHISTLEDOWN" not in outcome.output.read_bytes()
 
 
 class TestStructureSets:
