@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from pydicom.datadict import dictionary_VR
-
 from pacs_pipeline.deidentify.confidentiality_table import FULL_DATES, MODIFIED_DATES, TABLE, TableRow, read_table
+from pacs_pipeline.deidentify.values import vrs_of
 
 RECIPES = Path(__file__).with_name("recipes")
 
@@ -99,11 +98,8 @@ def clean_content_line(row: TableRow) -> str | None:
 
 
 def _vr(tag: str) -> str:
-    """The VR of a table row, nothing for repeating groups and what is newer than pydicom's dictionary."""
-    try:
-        return dictionary_VR(int(tag, 16))
-    except (KeyError, ValueError):
-        return ""
+    """The VR of a table row, nothing for repeating groups and private elements."""
+    return " or ".join(vrs_of(int(tag, 16))) if "x" not in tag and tag != "PRIVATE" else ""
 
 
 def recipes() -> dict[str, str]:

@@ -14,13 +14,12 @@ from functools import cache, lru_cache
 from importlib import resources
 from itertools import product
 
-from pydicom._dicom_dict import DicomDictionary
-
 from pacs_pipeline.deidentify import dates
 from pacs_pipeline.deidentify.codec import Element, Elements
 from pacs_pipeline.deidentify.confidentiality_table import read_table
 from pacs_pipeline.deidentify.series import Made
 from pacs_pipeline.deidentify.text import DEFAULT, charsets_of, decoded
+from pacs_pipeline.deidentify.values import dictionary
 
 SHORTEST_NAME = 2
 SHORTEST_TEXT = 3
@@ -112,7 +111,7 @@ def _categories() -> dict[int, str]:
         if "x" not in row.tag and row.tag != "PRIVATE" and "clean_descriptors" not in row.options
     }
     result: dict[int, str] = {}
-    for tag, entry in DicomDictionary.items():
+    for tag, entry in dictionary().items():
         vr, keyword = str(entry[0]), str(entry[4])
         if vr == "PN":
             result[tag] = NAME

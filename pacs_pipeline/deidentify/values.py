@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import re
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from importlib import resources
 
 from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
 from pydicom._uid_dict import UID_dictionary
@@ -19,6 +22,7 @@ SIZES = {"AT": 4, "FD": 8, "FL": 4, "SL": 4, "SS": 2, "SV": 8, "UL": 4, "US": 2,
 FORMATS = {"AT": "H", "FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q"}
 VRS = TEXT | BULK | SIZES.keys() | {"SQ"}
 
+NEWER = "newer_attributes.csv"
 _TIME = re.compile(r"([01]\d|2[0-3])(:?[0-5]\d(:?([0-5]\d|60)(\.\d{1,6})?)?)?")
 _PATTERNS = {
     "AS": re.compile(r"\d{3}[DWMY]"),
@@ -61,22 +65,36 @@ _NEWER_UIDS = {
 }
 
 
+@cache
+def dictionary() -> Mapping[int, tuple[str, ...]]:
+    """PS3.6: (VR, VM, name, retired, keyword) by tag; pydicom's, and rows of Table E.1-1 it does not have yet."""
+    text = resources.files(__package__).joinpath("tables", NEWER).read_text(encoding="ascii")
+    newer = {
+        int(row["tag"], 16): (row["vr"], row["vm"], "", "", row["keyword"]) for row in csv.DictReader(text.splitlines())
+    }
+    return newer | DicomDictionary
+
+
 @lru_cache(maxsize=65536)
 def vrs_of(tag: int) -> tuple[str, ...]:
     """The VRs the standard gives ``tag``; empty when it is private or not in the dictionary."""
     if (tag >> 16) & 1 or tag & 0xFFFF == 0:
         return ()
-    try:
-        vr = dictionary_VR(tag)
-    except KeyError:
-        return ()
+    entry = dictionary().get(tag)
+    if entry is not None:
+        vr = str(entry[0])
+    else:
+        try:
+            vr = dictionary_VR(tag)  # repeating groups
+        except KeyError:
+            return ()
     return () if vr == "NONE" else tuple(vr.split(" or "))
 
 
 @lru_cache(maxsize=65536)
 def most_values(tag: int) -> int | None:
     """How many values the standard allows ``tag`` at most (VM), None when there is no limit."""
-    entry = DicomDictionary.get(tag)
+    entry = dictionary().get(tag)
     if entry is None or "n" in str(entry[1]):
         return None
     return int(str(entry[1]).split("-")[-1].split(" ")[-1])
@@ -85,7 +103,7 @@ def most_values(tag: int) -> int | None:
 @lru_cache(maxsize=65536)
 def least_values(tag: int) -> int:
     """How many values the standard wants of ``tag`` at least, where it has any (VM)."""
-    entry = DicomDictionary.get(tag)
+    entry = dictionary().get(tag)
     least = "1" if entry is None else str(entry[1]).split("-")[0].split(" ")[0]
     return int(least) if least.isdigit() else 1
 
@@ -93,7 +111,7 @@ def least_values(tag: int) -> int:
 @lru_cache(maxsize=65536)
 def keyword_of(tag: int) -> str:
     """The keyword of ``tag``, or an empty string; repeating groups give that of their first group."""
-    entry = DicomDictionary.get(tag)
+    entry = dictionary().get(tag)
     if entry is not None:
         return str(entry[4])
     group = tag >> 24

@@ -318,3 +318,21 @@ def test_a_profile_travels_to_a_worker_as_the_same_profile() -> None:
     assert first.rules == profile.rules
     assert first is second  # made once, however many tasks bring it
     assert pickle.loads(pickle.dumps(first)) == profile
+
+
+def test_rows_newer_than_pydicoms_dictionary_are_known(keys: Keys, tmp_path: Path) -> None:
+    ds = builder.image()
+    builder.put(ds, 0x00102162, "UC", "CAUCASIAN")
+    builder.put(ds, 0x00100012, "LT", "Quillfeather")
+    builder.put(ds, 0x00081040, "LO", "Quillfeather ward")
+    ds.SeriesDescription = "CHEST QUILLFEATHER"
+    builder.put(ds, 0x0040B034, "DT", "20200317101500")
+    outcome = Deidentifier(load_profile("research"), keys).deidentify(builder.save(ds, tmp_path / "in.dcm"), tmp_path)
+    assert outcome.output is not None, outcome.detail
+    clean = builder.load(outcome.output)
+    assert clean[0x00102162].value in ("CAUCASIAN", b"CAUCASIAN ")
+    assert 0x00100012 not in clean
+    assert clean.SeriesDescription == "CHEST"
+    assert b"Quillfeather" not in outcome.output.read_bytes()
+    assert clean[0x0040B034].value != "20200317101500"
+    assert all(vrs_of(int(row.tag, 16)) for row in read_table() if "x" not in row.tag and row.tag != "PRIVATE")
