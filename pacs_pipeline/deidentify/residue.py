@@ -10,11 +10,11 @@ import io
 import re
 import struct
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from pydicom.dataelem import DataElement, RawDataElement
@@ -24,7 +24,7 @@ from pydicom.tag import BaseTag
 from pydicom.values import convert_SQ
 
 from pacs_pipeline.deidentify import dates, vocabulary
-from pacs_pipeline.deidentify.codec import CHUNK, PIXELS, Element, Elements, Encoding
+from pacs_pipeline.deidentify.codec import CHUNK, ITEM, PIXELS, Element, Elements, Encoding
 from pacs_pipeline.deidentify.confidentiality_table import read_table
 from pacs_pipeline.deidentify.safe_private import CREATORS, SafePrivate, creator_tag
 from pacs_pipeline.deidentify.text import charsets_of, decoded
@@ -267,6 +267,20 @@ def _take_dataset(scan: _Scan, stream: BinaryIO, encoding: Encoding) -> None:
         raise Quarantine(Reason.RESIDUE, "PatientIdentityRemoved is not YES")
 
 
+def _elements(
+    stream: BinaryIO, start: int, stop: int, sequence: RawDataElement
+) -> Iterator[tuple[RawDataElement | DataElement, int]]:
+    """The elements of the item between ``start`` and ``stop``, each with the position behind it."""
+    stream.seek(start)
+    if start == stop:
+        return
+    for element in data_element_generator(stream, sequence.is_implicit_VR, sequence.is_little_endian, defer_size=CHUNK):
+        behind = stream.tell()
+        yield element, behind
+        if behind >= stop:
+            return
+
+
 class _Scan:
     """Looks at one value after the other: text as decoded text, everything else as bytes."""
 
@@ -276,6 +290,7 @@ class _Scan:
         self._safe_private = safe_private
         self._creators: dict[int, str] = {}  # of the data set or item that is being read
         self._words = _words_of(frozenset(identifiers.names | identifiers.texts), frozenset(identifiers.dates))
+        self._numbers = frozenset(text for text in identifiers.texts if len(text) >= SHORTEST_IN_BYTES)
         self._texts: list[tuple[int, str]] = []
         self._spans: list[tuple[int, int, int]] = []
 
@@ -285,11 +300,15 @@ class _Scan:
         private = self._private(element) if (tag >> 16) & 1 else None
         if private is None and not (vrs_of(tag) or tag in _FILE_META):
             raise Quarantine(Reason.RESIDUE, f"{named(tag)} is private or unknown")
-        if not isinstance(element, RawDataElement):
-            self._take_items(element.value)
+        if not isinstance(element, RawDataElement):  # a sequence, or what is empty in implicit VR
+            if element.VR != "SQ" and element.value:
+                raise Quarantine(Reason.RESIDUE, f"{named(tag)} was not read as it is written")
+            self._take_items(element.value or ())
             return
         vr = private or element.VR or vrs_of(tag)[0]
-        if vr == "SQ":
+        if vr == "SQ" and element.value is None and element.length:
+            self._take_large(element)
+        elif vr == "SQ":
             little, implicit = element.is_little_endian, element.is_implicit_VR
             self._take_items(convert_SQ(element.value or b"", implicit, little, ["iso8859"], 0))
         elif element.value is None:
@@ -298,6 +317,26 @@ class _Scan:
             self._take_text(tag, vr, element.value)
         elif element.value:
             self._search(tag, element.value, in_pixels=False)
+
+    def _take_large(self, sequence: RawDataElement) -> None:
+        """A sequence too long to be read at once, item by item; the stream is left where it was."""
+        before = self._stream.tell()
+        order: Literal["little", "big"] = "little" if sequence.is_little_endian else "big"
+        start, end = sequence.value_tell, sequence.value_tell + sequence.length
+        outer = self._creators
+        while start < end:
+            self._stream.seek(start)
+            group, number, length = (int.from_bytes(self._stream.read(size), order) for size in (2, 2, 4))
+            start, stop = start + 8, start + 8 + length
+            if group << 16 | number != ITEM or stop > end:
+                raise Quarantine(Reason.RESIDUE, f"{named(int(sequence.tag))} is not made of items")
+            self._creators = {}
+            for element, behind in _elements(self._stream, start, stop, sequence):
+                self.take(element)
+                self._stream.seek(behind)
+            start = stop
+        self._creators = outer
+        self._stream.seek(before)
 
     def _take_items(self, items: Iterable[Dataset]) -> None:
         outer = self._creators
@@ -321,6 +360,12 @@ class _Scan:
     def _take_text(self, tag: int, vr: str, value: bytes) -> None:
         if not value.isascii():
             raise Quarantine(Reason.RESIDUE, f"{named(tag)} holds other than plain ASCII text")
+        if vr in ("DS", "IS"):  # thousands of them in one contour
+            if not self._numbers.isdisjoint(
+                map(str.strip, value.decode("ascii").lower().replace("\0", " ").split("\\"))
+            ):
+                raise Quarantine(Reason.RESIDUE, named(tag))
+            return
         text = fold(value.decode("ascii"))
         if not text:
             return
@@ -331,10 +376,7 @@ class _Scan:
         parts = [part.strip() for part in text.split("\\")]
         if vr in ("DA", "DT", "TM", "AS"):  # a moved date may meet an original one by chance
             return
-        if vr in ("DS", "IS"):
-            if any(len(part) >= SHORTEST_IN_BYTES and part in self._sought.texts for part in parts):
-                raise Quarantine(Reason.RESIDUE, named(tag))
-        elif vr == "UI":
+        if vr == "UI":
             if not self._sought.uids.isdisjoint(parts) or not self._sought.texts.isdisjoint(parts):
                 raise Quarantine(Reason.RESIDUE, named(tag))
         else:
