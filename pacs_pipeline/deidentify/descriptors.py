@@ -50,6 +50,7 @@ _LINK = re.compile(r"[-/.,:_ ]")
 _INVISIBLE = frozenset(("Mn", "Mc", "Me", "Cf"))
 _NOT_DIGITS = re.compile(r"\D+")
 _AND = frozenset(("and", "und", "et", "y", "e", "ed", "en", "plus"))
+_SIDES = frozenset(("l", "r", "left", "right"))
 _OF_AGES = frozenset("fmwyjd")  # 92 F, 45 Y: somebody's age
 _NUMBERS = (Kind.NUMBER, Kind.DECIMAL)
 # letters that Unicode does not take apart; each as the words of the vocabulary are written
@@ -225,8 +226,8 @@ class TextCleaner:
         """Whether a word that could be a name stands beside one that could not, or two parts of the body together."""
         partners = self._vocabulary.ambiguous[words[at]]
         organs = self._vocabulary.organs
-        if len(words) == 1:  # a value that is nothing but HEAD means the head
-            return not partners and words[0] in organs
+        if len(words) <= 2 and _SIDES.issuperset(words[:at] + words[at + 1 :]):  # nothing but EYE or EYE_R: the eye
+            return not partners and words[at] in organs
         for step in (-1, 1):
             beside = at + step
             if 0 <= beside + step < len(words) and kinds[beside] is Kind.CONNECTIVE and words[beside] in _AND:
