@@ -90,11 +90,12 @@ def clean_descriptors_line(row: TableRow) -> str | None:
 def clean_content_line(row: TableRow) -> str | None:
     """The line of the Clean Structured Content option for content items outside SR trees (PS3.15 E.3.4).
 
-    ContentSequence itself is a matter of the whole document, waveforms are withheld.
+    ContentSequence itself is a matter of the whole document. Preparation steps and annotations of waveforms are walked:
+    codes and numbers by the rules for any, texts by those of Clean Descriptors.
     """
     if row.tag == "00400555":  # Acquisition Context Sequence
         return f"REPLACE {field_of(row.tag)} func:clean_content"
-    return f"KEEP {field_of(row.tag)}" if row.tag == "00400610" else None  # preparation steps are walked
+    return f"KEEP {field_of(row.tag)}" if row.tag in ("00400610", "0040B020") else None
 
 
 def _vr(tag: str) -> str:

@@ -1,7 +1,8 @@
 """Writes ``tables/attribute_types.csv`` from the module tables of PS3.3: ``python -m … build_types FOLDER``.
 
 FOLDER holds the JSON renderings of PS3.3 that the package highdicom ships (``highdicom/_standard``). Only the
-attributes for which Table E.1-1 leaves a choice that depends on their type are written.
+attributes for which Table E.1-1 leaves a choice that depends on their type are written, and the labels and technical
+texts outside it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 from pydicom.datadict import tag_for_keyword
 
 from pacs_pipeline.deidentify.confidentiality_table import read_table
+from pacs_pipeline.deidentify.labels import labels
+from pacs_pipeline.deidentify.vocabulary import technical_tags
 
 TARGET = Path(__file__).with_name("tables") / "attribute_types.csv"
 
@@ -29,7 +32,8 @@ def types(folder: Path) -> Iterator[tuple[str, str, str]]:
         json.loads((folder / name).read_text(encoding="utf-8"))
         for name in ("sop_class_iod_map.json", "iod_module_map.json", "module_attribute_map.json")
     )
-    wanted = {int(row.tag, 16) for row in read_table() if "/" in row.basic and "x" not in row.tag}
+    choices = {int(row.tag, 16) for row in read_table() if "/" in row.basic and "x" not in row.tag}
+    wanted = choices | labels() | technical_tags()
     strictest: dict[tuple[str, int], str] = {}
     for sop_class, iod in classes.items():
         for attribute in (a for module in modules.get(iod, ()) for a in attributes.get(module["key"], ())):

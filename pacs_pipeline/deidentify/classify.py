@@ -14,6 +14,7 @@ from enum import StrEnum
 from pacs_pipeline.deidentify.codec import PIXEL_DATA, Element, Elements, components
 from pacs_pipeline.deidentify.content_rules import CLEAN_PIXELS
 from pacs_pipeline.deidentify.document_classes import Family, family_of, option_for
+from pacs_pipeline.deidentify.object_classes import RT_IMAGE, VOICES, content_of
 from pacs_pipeline.deidentify.values import registered_name
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
@@ -26,6 +27,7 @@ class Treatment(StrEnum):
 
     HEADER = "header"  # the pixels stay as they are
     LOOK = "look"  # every frame is looked at for text
+    OBJECT = "object"  # numbers: what is proven of them depends on the class
     DOCUMENT = "document"
     PRESENTATION = "presentation"
 
@@ -47,8 +49,8 @@ def _classes(suffixes: str) -> frozenset[str]:
 _RISKS = {
     # CT, MR, CR, DX, MG, intra-oral, NM, PET; enhanced and legacy converted; breast tomosynthesis
     Risk.ANATOMY: _classes("1 1.1 1.1.1 1.2 1.2.1 1.3 1.3.1 2 2.1 2.2 4 4.1 4.4 13.1.3 13.1.4 13.1.5 20 128 128.1 130"),
-    # XA and XRF, enhanced and 3D; enhanced colour MR
-    Risk.ANNOTATED: _classes("12.1 12.1.1 12.2 12.2.1 12.3 13.1.1 13.1.2 4.3"),
+    # XA and XRF, enhanced and 3D; enhanced colour MR; RT Image, which is often labelled by the imager
+    Risk.ANNOTATED: _classes("12.1 12.1.1 12.2 12.2.1 12.3 13.1.1 13.1.2 4.3 481.1"),
     # ultrasound with its retired classes, secondary capture
     Risk.TEXT: _classes("3 3.1 6 6.1 6.2 6.3 7 7.1 7.2 7.3 7.4"),
     Risk.DOCUMENT: _classes("104.1 104.2 104.3 104.4 104.5"),
@@ -63,6 +65,8 @@ _PAPER = frozenset(("DI", "DF", "SD", "SI", "DRW"))  # digitised and scanned fil
 _SCANNED = frozenset(("DV", "DI", "DF", "WSD", "SD", "SI", "DRW", "SYN"))  # ConversionType, PS3.3 C.8.6.1
 _GREY = frozenset(("MONOCHROME1", "MONOCHROME2"))
 _RADIOGRAPHS = _classes("1 1.1 1.1.1 1.2 1.2.1 1.3 1.3.1")  # markers and patient data are often exposed or drawn in
+# PS3.3 C.8.8.2: a portal imager's digital interface, and the workstation that computes a radiograph
+_OWN_CONVERSIONS = {RT_IMAGE: frozenset(("DI", "WSD"))}
 _COLOURED_CLASSES = _classes("20 128 128.1 130 4.3")  # NM, PET may be stored as pseudo-colour
 
 _MODALITY, _IMAGE_TYPE, _CONVERSION = 0x00080060, 0x00080008, 0x00080064
@@ -104,11 +108,17 @@ def treatment_of(dataset: Elements, options: Collection[str]) -> Treatment:
     family = family_of(header.sop_class)
     if family is not None and option_for(family) in options:
         return Treatment.PRESENTATION if family is Family.PRESENTATION else Treatment.DOCUMENT
+    if content_of(header.sop_class) is not None and 0x00420011 not in dataset:
+        if header.burned_in not in ("", "NO") or header.modality in _DOCUMENT_MODALITIES:
+            raise Quarantine(Reason.BURNED_IN_TEXT, f"{name_of(header.sop_class)}: it says that it shows text")
+        return Treatment.OBJECT
     risk = _BY_CLASS.get(header.sop_class)
     if header.sop_class.startswith(_REPORTS):
         raise Quarantine(Reason.STRUCTURED_REPORT, name_of(header.sop_class))
     if risk is Risk.DOCUMENT or 0x00420011 in dataset:
         raise Quarantine(Reason.ENCAPSULATED_DOCUMENT, name_of(header.sop_class))
+    if header.sop_class in VOICES:
+        raise Quarantine(Reason.UNSUPPORTED, f"{name_of(header.sop_class)}: a voice is known by its sound")
     if risk is None:
         raise Quarantine(Reason.UNSUPPORTED, name_of(header.sop_class))
     looked_at = CLEAN_PIXELS in options
@@ -131,7 +141,7 @@ def _handwriting(header: Header) -> str:
     """Why the pixels may show what no detector of printed text finds, or an empty string."""
     if header.modality in _DOCUMENT_MODALITIES:
         return "Modality says it is no acquisition"
-    if header.conversion in _PAPER:
+    if header.conversion in _PAPER - _OWN_CONVERSIONS.get(header.sop_class, frozenset()):
         return "ConversionType says that paper or film was scanned"
     return ""
 
@@ -148,7 +158,7 @@ def _burned_in(header: Header, risk: Risk) -> str:
         return "ImageType says it is a screen"
     if header.modality == "OT":
         return "Modality says it is no acquisition"
-    if header.conversion in _SCANNED:
+    if header.conversion in _SCANNED - _OWN_CONVERSIONS.get(header.sop_class, frozenset()):
         return "ConversionType says it was captured or scanned"
     if header.photometric not in _GREY and header.sop_class not in _COLOURED_CLASSES:
         return "PhotometricInterpretation is not greyscale"

@@ -382,11 +382,43 @@ def encode(dataset: Elements, encoding: Encoding) -> list[bytes | Span]:
             odd = length % 2 and length != UNDEFINED
             done.append(_header(tag, element.vr, length + (1 if odd else 0), encoding))
             pieces += [b"".join(done), element.value]
-            done = [b"\0"] if odd else []
+            done = [_pad(element.vr)] if odd else []
+        elif element.items is not None and _holds_span(element.items):
+            inner = _sequence_in_pieces(element, encoding)
+            pieces += [b"".join(done), *inner]
+            done = []
         else:
             done.append(_encoded(element, encoding))
     pieces.append(b"".join(done))
     return pieces
+
+
+def _holds_span(items: list[Elements]) -> bool:
+    return any(
+        isinstance(element.value, Span) or (element.items is not None and _holds_span(element.items))
+        for item in items
+        for element in item.values()
+    )
+
+
+def _sequence_in_pieces(element: Element, encoding: Encoding) -> list[bytes | Span]:
+    """A sequence in which some value is left in the source, with its length."""
+    pieces: list[bytes | Span] = []
+    for item in element.items or ():
+        inner = encode(item, encoding)
+        pieces += [struct.pack(encoding.order + "HHL", ITEM >> 16, ITEM & 0xFFFF, _length(inner)), *inner]
+    return [_header(element.tag, "SQ", _length(pieces), encoding), *pieces]
+
+
+def _length(pieces: list[bytes | Span]) -> int:
+    length = sum(map(len, pieces))
+    if length >= UNDEFINED:
+        raise Quarantine(Reason.TOO_LARGE, "a sequence is too long for its length field")
+    return length
+
+
+def _pad(vr: str) -> bytes:
+    return padded(b"\0", vr)[1:]
 
 
 def _encoded(element: Element, encoding: Encoding) -> bytes:

@@ -36,6 +36,7 @@ from pacs_pipeline.deidentify.descriptors import TextCleaner, cleaner_for, ident
 from pacs_pipeline.deidentify.documents import clean_document
 from pacs_pipeline.deidentify.identity import EVERYWHERE, IdentityRule, patient_of
 from pacs_pipeline.deidentify.keys import Keys
+from pacs_pipeline.deidentify.objects import check_object
 from pacs_pipeline.deidentify.outcome import Outcome
 from pacs_pipeline.deidentify.pixels import check_pixels
 from pacs_pipeline.deidentify.presentation import clean_presentation
@@ -179,6 +180,8 @@ class Deidentifier:
             source, regions = self._looked_at(work, out_dir)
         if treatment in (Treatment.HEADER, Treatment.LOOK):
             check_pixels(source)
+        elif treatment is Treatment.OBJECT:
+            check_object(source, sop_class)
         patient = patient_of(source.dataset, self.keys, self.identity)
         rewrite = self._rewrite(sop_class, source, patient)
         context = RewriteContext.of(rewrite, source.dataset)

@@ -313,13 +313,15 @@ def _check_rle(data: bytes, shape: Shape, padding: Element | None) -> None:
     if len(data) < 64:
         raise Quarantine(Reason.TRUNCATED, "an RLE frame is cut off")
     count, *offsets = struct.unpack_from("<16L", data)
-    planes = shape.samples * (shape.allocated // 8)
+    planes = shape.samples * max(shape.allocated // 8, 1)
     if count != planes or count > 15 or offsets[0] != 64 or any(offsets[count:]):
         raise Quarantine(Reason.HIDDEN_CONTENT, "an RLE header is not what the image needs")
     bounds = [*offsets[:count], len(data)]
     if any(low > high for low, high in pairwise(bounds)) or bounds[-2] > len(data):
         raise Quarantine(Reason.TRUNCATED, "an RLE frame is cut off")
     size = shape.rows * shape.columns
+    if shape.allocated == 1:  # the bits of a frame are packed (PS3.5 8.1.1)
+        size = (size + 7) // 8
     decoded = []
     for start, stop in pairwise(bounds):
         plane, end = _unpacked(data, start, stop, size)

@@ -33,7 +33,7 @@ from pacs_pipeline.deidentify.values import named, valid, vrs_of
 from pacs_pipeline.errors import SettingsError
 
 CODE_MEANINGS = vocabulary.CODE_MEANINGS
-ENGINE_VERSION = "2"  # raised whenever the same rules give other bytes; it is part of every fingerprint
+ENGINE_VERSION = "3"  # raised whenever the same rules give other bytes; it is part of every fingerprint
 
 UnknownConcepts = Literal["replace", "withhold"]
 BASIC = "113100"
@@ -185,6 +185,11 @@ class Profile:
     def keeps_dates(self) -> bool:
         """Whether dates stay as they are."""
         return "retain-full-dates" in self.options
+
+    @property
+    def cleans_descriptors(self) -> bool:
+        """Whether descriptions keep their known words."""
+        return "clean-descriptors" in self.options
 
     @property
     def retains_uids(self) -> bool:

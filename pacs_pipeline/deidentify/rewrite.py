@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, Protocol
 
-from pacs_pipeline.deidentify import dates, vocabulary
+from pacs_pipeline.deidentify import arrays, dates, number_lists, vocabulary
 from pacs_pipeline.deidentify.codec import PIXEL_DATA, Buffer, Element, Elements, Span, components
 from pacs_pipeline.deidentify.content_rules import CLEAN_PIXELS
 from pacs_pipeline.deidentify.iod import attribute_type
 from pacs_pipeline.deidentify.keys import Keys
+from pacs_pipeline.deidentify.labels import labels
+from pacs_pipeline.deidentify.object_classes import Content, content_of
+from pacs_pipeline.deidentify.objects import FLOAT_PIXELS
 from pacs_pipeline.deidentify.profile import CODE_MEANINGS, Profile
 from pacs_pipeline.deidentify.recipe import Action, Rule, resolved
 from pacs_pipeline.deidentify.safe_private import CREATORS, SafePrivate, block_of, creator_tag
@@ -32,16 +35,20 @@ from pacs_pipeline.deidentify.values import (
     dummy,
     is_registered,
     keyword_of,
+    least_values,
     most_values,
+    named,
     valid,
     vrs_of,
 )
+from pacs_pipeline.deidentify.waveforms import ONE_SAMPLE, WAVEFORM_DATA, check_samples
 
 PATIENT_NAME, PATIENT_ID, ISSUER_OF_PATIENT_ID = 0x00100010, 0x00100020, 0x00100021
 SOP_INSTANCE, STUDY_INSTANCE, SERIES_INSTANCE = 0x00080018, 0x0020000D, 0x0020000E
 IMAGE_TYPE, FRAME_TYPE, TIMEZONE_OFFSET = 0x00080008, 0x00089007, 0x00080201
 CODE_VALUE, SCHEME, SCHEME_VERSION, MEANING = 0x00080100, 0x00080102, 0x00080103, 0x00080104
 LONG_CODE, URN_CODE = 0x00080119, 0x00080120
+CONTENT_LABEL = 0x00700080
 IDENTITY_REMOVED, METHOD, METHOD_CODES, DATES_MODIFIED = 0x00120062, 0x00120063, 0x00120064, 0x00280303
 
 # Lookup tables by their descriptor: bulk data whose length and meaning are known.
@@ -54,14 +61,7 @@ LOOKUP_TABLES = {
 }
 INSTANCE_UIDS = frozenset((SOP_INSTANCE, STUDY_INSTANCE, SERIES_INSTANCE))
 
-_NUMBERS = {
-    "DS": re.compile(rb" *(?:[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)?"
-                     rb"(?: *\\ *(?:[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)?)* *\0?"),
-    "IS": re.compile(rb" *(?:[+-]?\d{1,10})?(?: *\\ *(?:[+-]?\d{1,10})?)* *\0?"),
-}  # fmt: skip
-_LONGEST_NUMBER = 24
-_LONG_DIGITS = 5
-_LONG = re.compile(rb"\d{5}")
+_NUMBERS = frozenset(("DS", "IS"))
 _SPELLING = 8  # bytes; so many printable ones in a row are text, not numbers
 _MOST_PRIVATE = 64  # values of a safe private element
 _FREE_TEXT = frozenset(("AE", "LO", "LT", "SH", "ST", "UC", "UR", "UT"))
@@ -183,13 +183,34 @@ class Plan:
             return _time if self.profile.shifts_dates or self.profile.keeps_dates else _remove
         if tag == TIMEZONE_OFFSET:
             return _remove
+        if tag in labels():
+            return self._label(tag, vr, standard, parent)
         if kind in ("LO", "SH"):
-            return _technical if tag in vocabulary.technical_tags() else _scheme if tag == SCHEME else _remove
+            if tag in vocabulary.technical_tags():
+                return _technical_or_dummy if attribute_type(self.sop_class, parent, tag) == "1" else _technical
+            return _scheme if tag == SCHEME else _remove
         if tag in LOOKUP_TABLES:
             return _lookup_table
+        if (special := self._numbers_of_objects(tag, parent)) is not None:
+            return special
         if not BULK.isdisjoint(standard):
             return _remove
         return _RETAINED.get(kind, _small if kind in SIZES else _remove)
+
+    def _label(self, tag: int, vr: str, standard: tuple[str, ...], parent: int) -> Step:
+        """A label outside the table: cleaned like one of the table's, otherwise what its type allows."""
+        kind = attribute_type(self.sop_class, parent, tag) or "3"
+        fallback = _ACTIONS[resolved(Action.REMOVE_BLANK_OR_DUMMY, kind)]
+        return _clean(tag, vr, standard, fallback) if self.profile.cleans_descriptors else fallback
+
+    def _numbers_of_objects(self, tag: int, parent: int) -> Step | None:
+        """The step for what only objects made of numbers may hold, None for everything else."""
+        content = content_of(self.sop_class)
+        if content is Content.MAP and tag in FLOAT_PIXELS and not parent:
+            return _keep
+        if content is Content.SIGNALS and parent:
+            return _samples if tag == WAVEFORM_DATA else _one_sample if tag in ONE_SAMPLE else None
+        return _array if content is Content.ATTRIBUTES and tag in arrays.ARRAYS else None
 
 
 @dataclass(slots=True)
@@ -221,6 +242,11 @@ class Rewrite:
         if parent and (CODE_VALUE in elements or LONG_CODE in elements or URN_CODE in elements):
             self._code(elements, result)
         return result
+
+    @property
+    def order(self) -> Literal["little", "big"]:
+        """The byte order of the source."""
+        return "little" if self.little else "big"
 
     @property
     def cleaner(self) -> Cleaner:
@@ -347,11 +373,44 @@ def _small(work: Rewrite, element: Element, dataset: Elements) -> Element | None
     size = SIZES[vrs_of(element.tag)[0]]
     most = most_values(element.tag)
     value = element.value
-    if isinstance(value, Span) or len(value) % size or (most is not None and len(value) > most * size):
+    if isinstance(value, Span) and (most is not None or content_of(work.plan.sop_class) is None):
+        return _remove(work, element, dataset)  # only objects made of numbers have long lists of them
+    if len(value) % size or (most is not None and len(value) > most * size):
         return _remove(work, element, dataset)
-    if spells(value):
+    if not isinstance(value, Span) and spells(value):
+        return _remove(work, element, dataset)
+    if most is None and _holds_text(work, value, size):
         return _remove(work, element, dataset)
     return Element(element.tag, _written(element), value)
+
+
+def _holds_text(work: Rewrite, value: bytes | Span, size: int) -> bool:
+    """Whether a list of binary numbers that may be as long as it likes spells something somewhere."""
+    chunks = work.buffer.chunks(value) if isinstance(value, Span) else (value,)
+    return any(arrays.spelled(piece, size, work.order) for piece in arrays.units(chunks, size))
+
+
+def _array(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    """Numbers in bulk of an object that is made of them: what they are declared to be, or the object is withheld."""
+    if element.items is not None:
+        return _remove(work, element, dataset)
+    value, kind = element.value, arrays.ARRAYS[element.tag]
+    chunks = work.buffer.chunks(value) if isinstance(value, Span) else (value,)
+    arrays.check(kind, dataset, len(value), chunks, work.order, named(element.tag))
+    return Element(element.tag, _written(element), value)
+
+
+def _samples(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    """The samples of a waveform, proven to be as many as declared (PS3.3 C.10.9)."""
+    check_samples(element, dataset, work.buffer, work.order)
+    return Element(element.tag, _written(element), element.value)
+
+
+def _one_sample(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    """A value of one sample: the smallest, the largest, or what pads."""
+    if element.items is not None or len(element.value) not in (1, 2, 4, 8) or spells(element.data):
+        return _remove(work, element, dataset)
+    return Element(element.tag, _written(element), element.value)
 
 
 def spells(value: bytes) -> bool:
@@ -385,7 +444,7 @@ def _dummy(work: Rewrite, element: Element, dataset: Elements) -> Element | None
         return Element(element.tag, "SQ", items=[_dummy_item(work, item) for item in items[:1]])
     if vr == "UI":
         return _uid(work, element, dataset)
-    return Element(element.tag, vr, dummy(vr))
+    return Element(element.tag, vr, dummy(vr) * (least_values(element.tag) if vr in SIZES else 1))
 
 
 def _dummy_item(work: Rewrite, item: Elements) -> Elements:
@@ -562,7 +621,7 @@ def _private_value(work: Rewrite, vr: str, element: Element, dataset: Elements) 
     if element.vr not in (vr, "UN"):
         return None
     if vr in _NUMBERS:
-        return value if _NUMBERS[vr].fullmatch(value) and len(value) <= _LONGEST_NUMBER * 8 else None
+        return value if len(value) <= number_lists.LONGEST * 8 and number_lists.are_numbers(vr, value) else None
     if vr in SIZES:
         return None if len(value) % SIZES[vr] or len(value) > 8 * _MOST_PRIVATE or spells(value) else value
     texts = components(value)
@@ -615,6 +674,13 @@ def _technical_text(work: Rewrite, text: str) -> bool:
     return vocabulary.known_technical_text(text) and not (text and work.cleaner.names_somebody(text))
 
 
+def _technical_or_dummy(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    """Technical text of type 1, of which something must stay (PS3.5 7.4.1)."""
+    kept = _technical(work, element, dataset)
+    empty = kept is not None and not kept.data.strip(b" \\")
+    return _dummy(work, element, dataset) if empty else kept
+
+
 def _time(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
     """Times of day stay; the colons of ACR-NEMA do not."""
     if element.items is not None or isinstance(element.value, Span):
@@ -634,24 +700,18 @@ def _is_scheme(work: Rewrite, text: str) -> bool:
 
 
 def _number(work: Rewrite, element: Element, dataset: Elements) -> Element | None:
+    """Numbers in text: emptied when one is none, or one by which the file calls somebody or something."""
     vr = vrs_of(element.tag)[0]
-    if element.items is not None or isinstance(element.value, Span):
+    if element.items is not None:
         return _remove(work, element, dataset)
-    if not _NUMBERS[vr].fullmatch(element.value) or any(
-        len(part.strip(b" \0")) > _LONGEST_NUMBER for part in element.value.split(b"\\")
-    ):
-        return _blank(work, element, dataset)
-    if _LONG.search(element.value) and any(_is_identifier(work, part) for part in components(element.value)):
-        return _blank(work, element, dataset)
-    return Element(element.tag, vr, element.value)
-
-
-def _is_identifier(work: Rewrite, number: str) -> bool:
-    """Whether a whole number of five digits and more is one by which the file calls somebody or something."""
-    whole, _, fraction = number.lstrip("+-").partition(".")
-    if len(whole) < _LONG_DIGITS or not whole.isdigit() or fraction.strip("0"):
-        return False
-    return work.cleaner.is_somebodys_number(whole)
+    value = element.value
+    lists = number_lists.pieces(work.buffer.chunks(value)) if isinstance(value, Span) else (value,)
+    for numbers in lists:
+        if not number_lists.are_numbers(vr, numbers):
+            return _blank(work, element, dataset)
+        if any(work.cleaner.is_somebodys_number(digits) for digits in number_lists.whole_numbers(numbers)):
+            return _blank(work, element, dataset)
+    return Element(element.tag, vr, value)
 
 
 _technical = _checked(_technical_text, {})
@@ -667,7 +727,7 @@ _ACTIONS: dict[Action, Step] = {
     Action.KEEP: _remove,  # as a fallback: nothing to fall back to
 }
 _RETAINED: dict[str, Step] = {
-    "CS": _checked(_code_string, {IMAGE_TYPE: "OTHER", FRAME_TYPE: "OTHER"}),
+    "CS": _checked(_code_string, {IMAGE_TYPE: "OTHER", FRAME_TYPE: "OTHER", CONTENT_LABEL: "OTHER"}),
     "DS": _number,
     "IS": _number,
     "PN": _blank,

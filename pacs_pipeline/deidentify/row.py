@@ -9,6 +9,7 @@ import struct
 
 from pacs_pipeline.deidentify import dates
 from pacs_pipeline.deidentify.codec import Element, Elements, Encoding, components
+from pacs_pipeline.deidentify.number_lists import BULK_LISTS
 from pacs_pipeline.deidentify.values import BULK, FORMATS, SINGLE, SIZES, TEXT, keyword_of, vrs_of
 
 LONGEST_ARRAY = 4096  # bytes; longer arrays of numbers are bulk data
@@ -65,10 +66,12 @@ def header(dataset: Elements, encoding: Encoding) -> dict[str, Json]:
             continue
         if element.items is not None:
             result[keyword] = [header(item, encoding) for item in element.items]
-        elif isinstance(element.value, bytes):
+        elif isinstance(element.value, bytes) and tag not in BULK_LISTS:
             vr = element.vr
             if vr in ("US", "SS") and set(vrs_of(tag)) >= {"US", "SS"} and not encoding.explicit:
                 vr = "SS" if signed else "US"  # implicit VR does not say; PixelRepresentation does
+            if vr in ("DS", "IS") and len(element.value) > LONGEST_ARRAY:
+                continue
             if vr in TEXT:
                 result[keyword] = _text(vr, element.value)
             elif vr in SIZES and vr not in BULK and len(element.value) <= LONGEST_ARRAY:

@@ -52,6 +52,15 @@ _DUMMY = {
 }
 
 
+# SOP classes of PS3.6 2026 that are newer than pydicom's dictionary; an object refers to others by class, too
+_NEWER_UIDS = {
+    "1.2.840.10008.5.1.4.1.1.9.100.1": "Waveform Presentation State Storage",
+    "1.2.840.10008.5.1.4.1.1.9.100.2": "Waveform Acquisition Presentation State Storage",
+    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation Storage",
+}
+
+
 @lru_cache(maxsize=65536)
 def vrs_of(tag: int) -> tuple[str, ...]:
     """The VRs the standard gives ``tag``; empty when it is private or not in the dictionary."""
@@ -71,6 +80,14 @@ def most_values(tag: int) -> int | None:
     if entry is None or "n" in str(entry[1]):
         return None
     return int(str(entry[1]).split("-")[-1].split(" ")[-1])
+
+
+@lru_cache(maxsize=65536)
+def least_values(tag: int) -> int:
+    """How many values the standard wants of ``tag`` at least, where it has any (VM)."""
+    entry = DicomDictionary.get(tag)
+    least = "1" if entry is None else str(entry[1]).split("-")[0].split(" ")[0]
+    return int(least) if least.isdigit() else 1
 
 
 @lru_cache(maxsize=65536)
@@ -115,9 +132,9 @@ def padded(value: bytes, vr: str) -> bytes:
 def registered_name(uid: str) -> str:
     """The standard's name of a UID it registered (SOP classes, transfer syntaxes, coding schemes …), or nothing."""
     entry = UID_dictionary.get(uid)
-    return str(entry[0]) if entry is not None else ""
+    return str(entry[0]) if entry is not None else _NEWER_UIDS.get(uid, "")
 
 
 def is_registered(uid: str) -> bool:
     """Whether the standard itself registered ``uid``."""
-    return uid in UID_dictionary
+    return uid in UID_dictionary or uid in _NEWER_UIDS

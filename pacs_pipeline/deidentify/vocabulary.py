@@ -50,6 +50,9 @@ _ATOM = (
 _UNIT = re.compile(rf"{_ATOM}(?:[./]?{_ATOM}){{0,4}}")
 _SEMANTIC_TAG = re.compile(r" \([a-z -]+\)$")  # SNOMED's "(body structure)", no part of a meaning
 _ABOUT_PEOPLE = frozenset(("ID", "IDENTITY", "MARKER", "NAME", "NAMED", "OPERATOR", "PATIENT", "TEST", "UID", "USER"))
+# EN 1064 5.6.3, table 9: the leads that electrocardiographs name by it
+_LEADS = {1: "I", 2: "II", 3: "V1", 4: "V2", 5: "V3", 6: "V4", 7: "V5", 8: "V6", 9: "V7", 11: "V3R", 12: "V4R"}
+_LEADS |= {13: "V5R", 14: "V6R", 15: "V7R", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF"}
 _SCHEME_ALIASES = {"SNM3": "SRT", "99SDM": "SRT"}
 
 
@@ -87,7 +90,7 @@ def technical_tags() -> frozenset[int]:
 
 def digest() -> str:
     """SHA-256 over the word lists, part of a profile's fingerprint."""
-    names = ("defined_terms.txt", "technical_words.txt", "technical_text.csv")
+    names = ("defined_terms.txt", "labels.csv", "technical_words.txt", "technical_text.csv")
     files = resources.files(__package__).joinpath("tables")
     return hashlib.sha256(b"\0".join(files.joinpath(name).read_bytes() for name in names)).hexdigest()
 
@@ -131,6 +134,8 @@ def _concepts() -> dict[tuple[str, str], str]:
         for codes in keywords.values():
             for value, (meaning, *_) in codes.items():
                 meanings[scheme, value] = meaning
+    for number, lead in _LEADS.items():
+        meanings["SCPECG", f"5.6.3-9-{number}"] = f"Lead {lead}"
     srt: dict[str, str] = dict(mapping["SRT"])
     for value, concept in srt.items():
         if ("SCT", concept) in meanings:

