@@ -326,12 +326,12 @@ def generate(folder: Path, profile: str, seed: int = SEED) -> Key:
 
     Raises KeyError for a profile whose options are not known.
     """
-    from benchmarks.deidentification import documents, images, places, useful  # they build on Draft
+    from benchmarks.deidentification import documents, images, objects, places, useful  # they build on Draft
 
     planter = Planter(folder, profile, seed)
     plant_table(planter)
     plant_kept_rows(planter)
-    for module in (places, images, documents, useful):
+    for module in (places, images, documents, objects, useful):
         for plant in module.PLANTS:
             plant(planter)
     return planter.key
