@@ -57,6 +57,7 @@ DEFAULT_MAX_INFLATED_BYTES = 256 * 1024 * 1024
 DEFAULT_MAX_DEPTH = 32
 SCRATCH = ".looked-at-"
 SOP_CLASS = 0x00080016
+DERIVATION = 0x00082111
 # Ours in every file we write (PS3.7 D.3.3.2); a fixed UUID under 2.25.
 IMPLEMENTATION_CLASS_UID = "2.25." + str(uuid.UUID("5f0d3a52-6b1c-4b0e-9a4e-3c2f7d1e8b60").int)
 IMPLEMENTATION_VERSION_NAME = "PACSPIPELINE_" + ENGINE_VERSION
@@ -223,6 +224,7 @@ class Deidentifier:
             rewrite.counts[PIXEL_DATA, "C"] = 1
         if regions:
             rewrite.counts[PIXEL_DATA, "R"] = regions
+            clean[DERIVATION] = source.dataset[DERIVATION]  # our own words, see burned_in/encode.py
         inflated = work.write(clean, source, out_dir, self._encoded)
         sought = self._harvest.of(source.dataset)
         sought = sought.with_texts(identifying_texts(source.dataset, self.profile.content, context.decode))

@@ -94,7 +94,9 @@ def write_cleaned(ds: FileDataset, frames: Frames, dst: Path, *, compressed: byt
 def _describe(ds: FileDataset, source: str, compressed: bytes, ratio: float) -> None:
     """What the standard wants said of an image whose pixels were changed (PS3.3 C.7.6.1.1.2, C.7.6.1.1.5)."""
     ds.BurnedInAnnotation = "NO"
-    ds.DerivationDescription = "Burned-in text blanked"
+    ds.DerivationDescription = "Burned-in text blanked" + (
+        ", frames decoded and stored without further loss" if UID(source).is_encapsulated else ""
+    )
     kinds = ds.get("ImageType")
     values = [kinds] if isinstance(kinds, str) else list(kinds or ())
     ds.ImageType = ["DERIVED", *(values[1:] or ["PRIMARY"])]

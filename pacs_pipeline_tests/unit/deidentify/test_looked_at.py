@@ -81,6 +81,22 @@ def test_what_is_no_pixel_is_taken_out_before_anybody_looks(keys: Keys, tmp_path
 
 
 @needs_extra
+@pytest.mark.parametrize("profile", ["basic", "research", "limited"])
+def test_what_was_done_to_the_pixels_is_said(keys: Keys, tmp_path: Path, profile: str) -> None:
+    ds = picture(US, DerivationDescription="Lossy 10:1 for Abernathy", RecognizableVisualFeatures="NO")
+    looking = load_profile(profile, options=("clean-pixel-data",))
+    _, clean = run(ds, keys, tmp_path / "a", Told((10, 20, 40, 30)), profile=looking)
+    assert clean is not None
+    assert clean.DerivationDescription == "Burned-in text blanked"
+    assert clean.ImageType[0] == "DERIVED"
+    assert clean.RecognizableVisualFeatures == "NO"  # as it was: nothing is done about faces, and nothing claimed
+    _, clean = run(ds, keys, tmp_path / "b", Told(), profile=looking)
+    assert clean is not None
+    assert "blanked" not in clean.get("DerivationDescription", "")
+    assert clean.BurnedInAnnotation == "NO"
+
+
+@needs_extra
 def test_a_ct_costs_nothing_and_claims_nothing(keys: Keys, tmp_path: Path) -> None:
     detector = Told((0, 0, 80, 64))
     ds = picture(CT)
