@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import tempfile
 from collections.abc import Callable
 from itertools import chain, repeat
@@ -30,7 +29,8 @@ def _peak(function: Callable[..., None], *arguments: object) -> float:
 
 def _in_process(sender: Connection, function: Callable[..., None], arguments: tuple[object, ...]) -> None:
     function(*arguments)
-    sender.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    status = Path("/proc/self/status").read_text()  # not getrusage, which begins with the peak of the parent
+    sender.send(int(status.partition("VmHWM:")[2].split()[0]) / 1024)
 
 
 def _many(profile: str, files: list[Path], number: int, out: Path) -> None:
