@@ -124,6 +124,7 @@ def deidentify_folder(
                 reported.writerow((name, what, outcome.reason or "", outcome.detail, new_uid, outcome.sha256))
             if on_progress is not None:
                 on_progress(done, len(files), outcome)
+        os.sync()  # the outputs are on the disk before the mapping that names them has its name
     return summary
 
 

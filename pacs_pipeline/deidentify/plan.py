@@ -43,7 +43,7 @@ class Plan:
         if group & 1 and self.profile.safe_private is not None:
             return private.private(self.profile.safe_private)
         if not standard or group < 0x0008 or group >= 0xFF00 or group >> 8 in (0x50, 0x60):
-            return actions.remove  # private.private, unknown, commands, group lengths, padding, curves, overlays
+            return actions.remove  # private, unknown, commands, group lengths, padding, curves, overlays
         rule = self.profile.rule(tag, standard[0])
         if rule is None:
             return self._unruled(tag, vr, standard, parent)
@@ -95,13 +95,9 @@ class Plan:
         if kind == "SQ":
             return actions.walk
         if kind in ("DA", "DT"):
-            return (
-                times.shift(actions.remove)
-                if self.profile.shifts_dates
-                else times.date(actions.remove)
-                if self.profile.keeps_dates
-                else actions.remove
-            )
+            if self.profile.shifts_dates:
+                return times.shift(actions.remove)
+            return times.date(actions.remove) if self.profile.keeps_dates else actions.remove
         if kind == "TM":
             return times.time if self.profile.shifts_dates or self.profile.keeps_dates else actions.remove
         if tag == TIMEZONE_OFFSET:
@@ -110,9 +106,8 @@ class Plan:
             return self._label(tag, vr, standard, parent)
         if kind in ("LO", "SH"):
             if tag in vocabulary.technical_tags():
-                return (
-                    texts.technical_or_dummy if attribute_type(self.sop_class, parent, tag) == "1" else texts.technical
-                )
+                needed = attribute_type(self.sop_class, parent, tag) == "1"
+                return texts.technical_or_dummy if needed else texts.technical
             return texts.scheme if tag == SCHEME else actions.remove
         if tag in numbers.LOOKUP_TABLES:
             return numbers.lookup_table

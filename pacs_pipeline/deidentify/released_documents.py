@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from pacs_pipeline.deidentify.codec import PIXEL_DATA, Element, Elements, Source, Span, components
-from pacs_pipeline.deidentify.content_rules import CLEAN_DESCRIPTORS
+from pacs_pipeline.deidentify.codec import PIXEL_DATA, Element, Elements, Source, Span
 from pacs_pipeline.deidentify.rewrite import Rewrite
+from pacs_pipeline.deidentify.steps.work import first
 from pacs_pipeline.deidentify.tags import SOP_INSTANCE
 from pacs_pipeline.deidentify.values import LENGTHS
 from pacs_pipeline.errors import Quarantine, SettingsError
@@ -54,15 +54,15 @@ class DocumentReleases:
         says that it is no document of its class.
         """
         element = source.dataset.get(DOCUMENT)
-        mime_type = MIME_TYPES.get(_first(source.dataset.get(_SOP_CLASS)))
+        mime_type = MIME_TYPES.get(first(source.dataset.get(_SOP_CLASS)))
         if self.path is None or element is None or mime_type is None:
             return False
-        expected = _read(self.path, self.digest).get(_first(source.dataset.get(SOP_INSTANCE)))
+        expected = _read(self.path, self.digest).get(first(source.dataset.get(SOP_INSTANCE)))
         if expected is None:
             return False
         if element.items is not None or expected not in _digests(source, element):
             raise _withheld("the document is not the one that was reviewed")
-        if _first(source.dataset.get(MIME_TYPE)).casefold() != mime_type.casefold():
+        if first(source.dataset.get(MIME_TYPE)).casefold() != mime_type.casefold():
             raise _withheld("MIMETypeOfEncapsulatedDocument is not that of the class")
         if PIXEL_DATA in source.dataset:
             raise _withheld("there are pixels beside the document")
@@ -95,10 +95,10 @@ def document_attributes(source: Elements, rewrite: Rewrite) -> Elements:
     document becomes a replaced UID (type 1C).
     """
     document = source[DOCUMENT]
-    mime_type = MIME_TYPES[_first(source[_SOP_CLASS])]
+    mime_type = MIME_TYPES[first(source[_SOP_CLASS])]
     title = source.get(TITLE)
     kept = ""
-    if title is not None and isinstance(title.value, bytes) and CLEAN_DESCRIPTORS in rewrite.plan.profile.codes:
+    if title is not None and isinstance(title.value, bytes) and rewrite.plan.profile.cleans_descriptors:
         text = rewrite.decoded(title, source)
         kept = rewrite.cleaner.clean(text)[: LENGTHS.get("ST")].strip() if text else ""
     result = {
@@ -106,7 +106,7 @@ def document_attributes(source: Elements, rewrite: Rewrite) -> Elements:
         MIME_TYPE: Element(MIME_TYPE, "LO", mime_type.encode("ascii")),
         TITLE: Element(TITLE, "ST", kept.encode("ascii") if kept.isascii() else b""),
     }
-    if identifier := _first(source.get(HL7_INSTANCE)):
+    if identifier := first(source.get(HL7_INSTANCE)):
         result[HL7_INSTANCE] = Element(HL7_INSTANCE, "ST", rewrite.uid(identifier).encode("ascii"))
         rewrite.counts[HL7_INSTANCE, "U"] += 1
     for tag, letter in ((DOCUMENT, "D"), (MIME_TYPE, "X"), (TITLE, "X"), (HL7_INSTANCE, "X")):
@@ -133,12 +133,6 @@ def _digests(source: Source, element: Element) -> tuple[str, str]:
     unpadded = digest.hexdigest() if size and last == b"\0" else ""
     digest.update(last)
     return digest.hexdigest(), unpadded
-
-
-def _first(element: Element | None) -> str:
-    if element is None or not isinstance(element.value, bytes):
-        return ""
-    return components(element.value)[0]
 
 
 @lru_cache(maxsize=2)

@@ -135,6 +135,7 @@ class ResidueScan:
                 looked, start = _Looked(), position
                 tag, vr, value, position = next(_elements(data, position, end, encoding))
                 self._take(looked, data, (tag, vr, value), creators, encoding)
+                looked.says_removed = tag == IDENTITY_REMOVED and data[value.start : value.end].strip() == b"YES"
                 read = {tag: looked}
                 repeats = in_memory is not None and not private and not looked.large
                 pieces.add(tag, in_memory[start:position] if in_memory and repeats else None, looked)
@@ -283,8 +284,6 @@ def _take(looked: _Looked, tag: int, vr: str, value: bytes) -> None:
         return
     if not value.isascii():
         raise Quarantine(Reason.RESIDUE, f"{named(tag)} holds other than plain ASCII text")
-    if tag == IDENTITY_REMOVED:
-        looked.says_removed = value.strip() == b"YES"
     if vr in ("DS", "IS"):  # thousands of them in one contour
         numbers = map(str.strip, value.decode("ascii").lower().replace("\0", " ").split("\\"))
         looked.numbers.append((tag, [number for number in numbers if len(number) >= SHORTEST]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def needles_of(texts: Iterable[str], dates: Iterable[str], raw: Iterable[bytes])
 def holds(data: bytes | memoryview, needles: Needles, numbers: Iterable[bytes], *, in_pixels: bool) -> bool:
     """Whether one of the patterns, or of further ``numbers``, stands anywhere in ``data``."""
     values = np.frombuffer(data, np.uint8)
-    dark = _all_below_letters(values)  # such as pixels of 12 bits in words of 16: no two letters stand in a row
+    dark = _dark_half(values)  # such as that of pixels of 12 bits in words of 16: no two letters stand in a row
     text = b"" if dark else readable(values)
     if text:
         for needle in (*needles.numbers, *numbers):
@@ -63,7 +64,7 @@ def holds(data: bytes | memoryview, needles: Needles, numbers: Iterable[bytes], 
                 return True
         if any(needle in text for needle in needles.words):
             return True
-    texts = wide(values) if needles.wide and _may_be_wide(values, needles.wide, dark=dark) else ()
+    texts = wide(values) if needles.wide and _may_be_wide(values, needles.wide, dark) else ()
     if any(needle in text for text in texts for needle in needles.wide):
         return True
     if needles.encoded:
@@ -72,16 +73,19 @@ def holds(data: bytes | memoryview, needles: Needles, numbers: Iterable[bytes], 
     return False
 
 
-def _all_below_letters(values: np.ndarray) -> bool:
-    """Whether every second byte, at even or at odd positions, is a control character."""
-    words = values[: len(values) - len(values) % 2].view("<u2")
-    if len(values) % 2 or not len(words):
-        return False
-    bits = int(np.bitwise_or.reduce(words))
-    return bits >> 8 < 0x20 or bits & 0xFF < 0x20
+Half = Literal["", "first", "second"]
+"""The bytes at even positions, those at odd ones, or neither."""
 
 
-def _may_be_wide(values: np.ndarray, needles: tuple[bytes, ...], *, dark: bool) -> bool:
+def _dark_half(values: np.ndarray) -> Half:
+    """The half of which every byte is a control character."""
+    if len(values) % 2 or not len(values):
+        return ""
+    bits = int(np.bitwise_or.reduce(values.view("<u2")))
+    return "second" if bits >> 8 < 0x20 else "first" if bits & 0xFF < 0x20 else ""
+
+
+def _may_be_wide(values: np.ndarray, needles: tuple[bytes, ...], dark: Half) -> bool:
     """Whether it is worth the time to look for ``needles`` in UTF-16: never wrong about a no.
 
     That takes as many characters of theirs in a row as the shortest of them has, each beside a zero.
@@ -89,16 +93,15 @@ def _may_be_wide(values: np.ndarray, needles: tuple[bytes, ...], *, dark: bool) 
     if not dark or len(values) < 2 * SHORTEST_IN_UTF_16:
         return True
     words = values.view("<u2")
-    high_is_dark = int(np.bitwise_or.reduce(words)) >> 8 < 0x20
-    letters = words.astype(np.uint8) if high_is_dark else (words >> 8).astype(np.uint8)
+    letters = (words if dark == "second" else words >> 8).astype(np.uint8)
     run = (letters - np.uint8(0x30)) < np.uint8(10)
     run |= ((letters | np.uint8(0x20)) - np.uint8(0x61)) < np.uint8(26)
     for other in frozenset(b"".join(needles)) - _ALPHANUMERIC:
         run |= letters == other
-    zero = words < 0x100 if high_is_dark else (words & 0xFF) == 0
+    zero = words < 0x100 if dark == "second" else (words & 0xFF) == 0
     beside = zero.copy()
     # the zero of a letter stands in its own word, or in the word before (behind, where the letters come second)
-    if high_is_dark:
+    if dark == "second":
         beside[1:] |= zero[:-1]
     else:
         beside[:-1] |= zero[1:]

@@ -162,11 +162,6 @@ class Harvest:
         return (found, kept) if found or kept else ()
 
 
-def identifiers_of(dataset: Elements, retained: Callable[[int], bool] = _nothing) -> Identifiers:
-    """The identifiers of a single data set, see :class:`Harvest`."""
-    return Harvest(retained).of(dataset)
-
-
 def _sum(parts: list[tuple[_Collected, _Collected]]) -> tuple[_Collected, _Collected]:
     found, kept = _Collected(), _Collected()
     for one, other in parts:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,17 +95,12 @@ def make_durable(paths: Collection[Path]) -> None:
 
     Many at once take the disk a fraction of what they take one after the other. Errors as in :func:`replacing`.
     """
-
-    def sync(path: Path) -> None:
-        with _disk_errors(path):
-            _sync(path)
-
+    folders = {path.parent for path in paths}
     with ThreadPoolExecutor(_WRITERS) as writers:
-        for _ in writers.map(sync, paths, chunksize=64):
-            continue
-        folders = {path.parent for path in paths}
-        for _ in writers.map(sync, folders | {folder.parent for folder in folders}):
-            continue
+        for some in (list(paths), list(folders | {folder.parent for folder in folders})):
+            shares = [some[first::_WRITERS] for first in range(_WRITERS)]
+            for _ in writers.map(_sync_all, shares):
+                continue
 
 
 def file_sha256(path: Path) -> str:
@@ -132,6 +127,12 @@ def _disk_errors(path: Path) -> Iterator[None]:
         if error.filename is not None and Path(os.fsdecode(error.filename)).parent not in path.parents:
             raise  # a file elsewhere that the caller was reading from
         raise disk_error(error, path) from error
+
+
+def _sync_all(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with _disk_errors(path):
+            _sync(path)
 
 
 def _sync(path: Path) -> None:

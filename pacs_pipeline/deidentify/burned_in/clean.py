@@ -55,7 +55,6 @@ class Redaction:
     """What was done to one instance."""
 
     regions: tuple[Region, ...]
-    reencoded: bool  # the transfer syntax is another one, or frames were decoded and encoded again without loss
     transfer_syntax: str
 
 
@@ -100,30 +99,30 @@ def clean_pixels(
 
 
 def _cleaned(src: Path, dst: Path, rules: DeviceRules, detector: Detector, max_pixel_bytes: int) -> Redaction:
-    with _opened(src, dst.parent) as (file, inflated):
+    with _opened(src, dst.parent) as file:
         ds, element, length = _header(file)
         value = file.tell()
         with _frames(file, ds, length, max_pixel_bytes, dst.parent) as frames:
             regions = _blanked(frames, ds, rules, detector)
             if not regions:
                 file.seek(element)
-                return Redaction((), inflated, write_unchanged(ds, file, dst))
+                return Redaction((), write_unchanged(ds, file, dst))
             file.seek(value)
             compressed = file.read(_CHUNK) if length is None else b""
             ratio = frames.size / max(1, file.seek(0, os.SEEK_END) - value)
             written = write_cleaned(ds, frames, dst, compressed=compressed, ratio=ratio)
-            return Redaction(regions, inflated or length is None, written)
+            return Redaction(regions, written)
 
 
 def _blanked(frames: Frames, ds: FileDataset, rules: DeviceRules, detector: Detector) -> tuple[Region, ...]:
     """Blank every frame until nothing is found any more. Raises Quarantine (BURNED_IN_TEXT)."""
     layout = frames.layout
-    rows, columns, last = layout.rows, layout.columns, layout.frames - 1
+    rows, columns = layout.rows, layout.columns
     value = black(ds, layout)
     display = Display(ds, layout)
     mask: Mask = np.zeros((rows, columns), np.bool_)
-    device = [Region(0, last, *layout.widened(box), "device") for box in rules.boxes(ds, rows, columns)]
-    scanned = [Region(0, last, *layout.widened(box), "ultrasound") for box in ultrasound.outside(ds, rows, columns)]
+    device = [Region(*layout.widened(box), "device") for box in rules.boxes(ds, rows, columns)]
+    scanned = [Region(*layout.widened(box), "ultrasound") for box in ultrasound.outside(ds, rows, columns)]
     regions = device + scanned
     new = regions
     for number in range(ROUNDS + 1):
@@ -135,7 +134,7 @@ def _blanked(frames: Frames, ds: FileDataset, rules: DeviceRules, detector: Dete
         found = {layout.widened(box) for _, box in text_in(frames, display, detector, mask, again=number > 0)}
         if not found:
             return tuple(regions)
-        new = [Region(0, last, *box, "text") for box in sorted(found)]
+        new = [Region(*box, "text") for box in sorted(found)]
         regions = regions + new
     raise Quarantine(Reason.BURNED_IN_TEXT, "text is still found after it was blanked")
 
@@ -182,7 +181,7 @@ def _header(file: BinaryIO) -> tuple[FileDataset, int, int | None]:
 
 
 @contextmanager
-def _opened(src: Path, folder: Path) -> Iterator[tuple[BinaryIO, bool]]:
+def _opened(src: Path, folder: Path) -> Iterator[BinaryIO]:
     """``src`` for reading; a deflated data set is inflated first, within a limit, and called Explicit VR."""
     with src.open("rb") as file:
         try:
@@ -191,11 +190,11 @@ def _opened(src: Path, folder: Path) -> Iterator[tuple[BinaryIO, bool]]:
         except _READ_ERRORS as error:
             raise Quarantine(Reason.UNREADABLE, f"the file cannot be read ({type(error).__name__})") from None
         if not deflated:
-            yield file, False
+            yield file
             return
         with tempfile.TemporaryFile(dir=folder) as plain:
             _inflate(file, plain)
-            yield plain, True
+            yield plain
 
 
 def _inflate(file: BinaryIO, plain: BinaryIO) -> None:

@@ -16,14 +16,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Region:
-    """A rectangle of the frames ``frame_first`` to ``frame_last`` (both blanked, counted from 0).
+    """A rectangle that is blanked in every frame.
 
     ``left`` and ``top`` are the first column and row, ``right`` and ``bottom`` the first ones that stay.
     ``source`` says who asked for it: a device rule, SequenceOfUltrasoundRegions, or the text detector.
     """
 
-    frame_first: int
-    frame_last: int
     left: int
     top: int
     right: int
@@ -32,7 +30,7 @@ class Region:
 
     @property
     def box(self) -> Box:
-        """The rectangle without its frames."""
+        """The rectangle alone."""
         return self.left, self.top, self.right, self.bottom
 
 

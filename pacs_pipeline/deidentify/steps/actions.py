@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from pacs_pipeline.deidentify.codec import Element, Elements, Span, components
+from pacs_pipeline.deidentify.codec import Element, Elements
 from pacs_pipeline.deidentify.recipe import Action
-from pacs_pipeline.deidentify.steps.work import Step, Work
+from pacs_pipeline.deidentify.steps.work import Step, Work, texts_of
 from pacs_pipeline.deidentify.tags import INSTANCE_UIDS, ISSUER_OF_PATIENT_ID, PATIENT_ID
 from pacs_pipeline.deidentify.text import text_of
-from pacs_pipeline.deidentify.values import (
-    SIZES,
-    TEXT,
-    dummy_of,
-    is_registered,
-    least_values,
-    valid,
-    vrs_of,
-)
+from pacs_pipeline.deidentify.values import SIZES, TEXT, dummy_of, is_registered, least_values, valid, vrs_of
 
 
 def remove(work: Work, element: Element, dataset: Elements) -> Element | None:
@@ -80,10 +72,10 @@ def registered(work: Work, element: Element, dataset: Elements) -> Element | Non
 
 
 def _mapped(work: Work, element: Element, *, keep_registered: bool) -> Element | None:
-    if element.items is not None or isinstance(element.value, Span):
+    originals = texts_of(element)
+    if originals is None:
         work.counts[element.tag, "X"] += 1
         return None
-    originals = components(element.value)
     replaced = [text if not text or (keep_registered and is_registered(text)) else work.uid(text) for text in originals]
     if replaced != originals:
         work.counts[element.tag, "U"] += 1
@@ -92,9 +84,9 @@ def _mapped(work: Work, element: Element, *, keep_registered: bool) -> Element |
 
 def same_uid(work: Work, element: Element, dataset: Elements) -> Element | None:
     """UIDs stay when they are UIDs."""
-    if element.items is not None or isinstance(element.value, Span):
+    uids = texts_of(element)
+    if uids is None:
         return remove(work, element, dataset)
-    uids = components(element.value)
     if any(uid and not valid("UI", uid) for uid in uids):
         return registered(work, element, dataset)
     return Element(element.tag, "UI", "\\".join(uids).encode("ascii"))

@@ -12,14 +12,10 @@ from pacs_pipeline.deidentify.codec import Element, Elements, Span
 from pacs_pipeline.deidentify.object_classes import content_of
 from pacs_pipeline.deidentify.steps.actions import blank, remove, written
 from pacs_pipeline.deidentify.steps.work import Work
-from pacs_pipeline.deidentify.values import (
-    SIZES,
-    most_values,
-    named,
-    vrs_of,
-)
+from pacs_pipeline.deidentify.values import SIZES, most_values, named, vrs_of
 from pacs_pipeline.deidentify.waveforms import check_samples
 
+# Lookup tables by their descriptor: bulk data whose length and meaning are known.
 LOOKUP_TABLES = {
     0x00281201: 0x00281101,
     0x00281202: 0x00281102,

@@ -9,9 +9,7 @@ from pacs_pipeline.deidentify.steps.actions import remove
 from pacs_pipeline.deidentify.steps.numbers import spells
 from pacs_pipeline.deidentify.steps.texts import is_code_string
 from pacs_pipeline.deidentify.steps.work import Step, Work, first
-from pacs_pipeline.deidentify.values import (
-    SIZES,
-)
+from pacs_pipeline.deidentify.values import SIZES
 
 _NUMBERS = frozenset(("DS", "IS"))
 _MOST_PRIVATE = 64  # values of a safe private element

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pacs_pipeline.deidentify import vocabulary
-from pacs_pipeline.deidentify.codec import Element, Elements, Span, components
+from pacs_pipeline.deidentify.codec import Element, Elements, Span
 from pacs_pipeline.deidentify.steps.actions import dummy, remove, walk, written
-from pacs_pipeline.deidentify.steps.work import Step, Work, agrees
+from pacs_pipeline.deidentify.steps.work import Step, Work, agrees, texts_of
 from pacs_pipeline.deidentify.tags import CONTENT_LABEL, FRAME_TYPE, IMAGE_TYPE
-from pacs_pipeline.deidentify.values import (
-    LENGTHS,
-    SINGLE,
-    valid,
-    vrs_of,
-)
+from pacs_pipeline.deidentify.values import LENGTHS, SINGLE, valid, vrs_of
 
 FREE_TEXT = frozenset(("AE", "LO", "LT", "SH", "ST", "UC", "UR", "UT"))
 
@@ -67,9 +62,9 @@ def checked(keep: Callable[[Work, str], bool], substitutes: dict[int, str]) -> S
     """Text kept component by component; an unknown one is replaced where its place has a meaning, else dropped."""
 
     def step(work: Work, element: Element, dataset: Elements) -> Element | None:
-        if element.items is not None or isinstance(element.value, Span):
+        originals = texts_of(element)
+        if originals is None:
             return remove(work, element, dataset)
-        originals = components(element.value)
         substitute = substitutes.get(element.tag)
         stays = [keep(work, text) for text in originals]
         kept = [t if stay else substitute for t, stay in zip(originals, stays, strict=True) if stay or substitute]

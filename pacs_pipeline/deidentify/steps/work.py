@@ -94,6 +94,11 @@ def first(element: Element | None) -> str:
     return components(element.value)[0]
 
 
+def texts_of(element: Element) -> list[str] | None:
+    """The components of a value; None of a sequence and of what was left in the file."""
+    return components(element.value) if element.items is None and isinstance(element.value, bytes) else None
+
+
 def agrees(vr: str, standard: tuple[str, ...]) -> bool:
     """Whether the file's VR is of the standard's kind, so that a value can be what the standard means."""
     if vr in standard or vr == "UN":

@@ -289,7 +289,7 @@ def test_no_planted_identifier_survives(
         assert not survives(identifier, output), (text, output)
     assert PLAIN.fullmatch(output)
     scan = residue.ResidueScan()
-    sought = residue_identifiers.identifiers_of(header(name=f"{family}^{given_name}", id=number))
+    sought = residue_identifiers.Harvest().of(header(name=f"{family}^{given_name}", id=number))
     scan._seek(sought)  # the independent scan agrees; otherwise the instance would be withheld
     scan._search(residue._Looked(texts=[(0x00081030, residue_identifiers.fold(output))]), sought)
 

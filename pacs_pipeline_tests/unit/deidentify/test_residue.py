@@ -16,7 +16,7 @@ from pacs_pipeline.deidentify import Deidentifier, rewrite
 from pacs_pipeline.deidentify.codec import CHUNK, LITTLE, Element, Elements, read
 from pacs_pipeline.deidentify.residue import ResidueScan
 from pacs_pipeline.deidentify.residue_bytes import LONGEST_PATTERN, wide
-from pacs_pipeline.deidentify.residue_identifiers import identifiers_of, renderings
+from pacs_pipeline.deidentify.residue_identifiers import Harvest, renderings
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
 
@@ -39,7 +39,7 @@ def look(bench: Bench) -> object:
         content = bytearray(tampered.read_bytes())
         parsed = read(bench.folder / "in.dcm", max_inflated_bytes=1000, max_depth=9)
         tampered.write_bytes(content)
-        ResidueScan().verify(tampered, identifiers_of(parsed.dataset), LITTLE)
+        ResidueScan().verify(tampered, Harvest().of(parsed.dataset), LITTLE)
 
     return again
 
@@ -137,7 +137,7 @@ def test_bytes_behind_the_data_set_are_found(bench: Bench) -> None:
     with copy.open("ab") as file:
         file.write(b"\x00\x00")
     with pytest.raises(Quarantine):
-        ResidueScan().verify(copy, identifiers_of({}), LITTLE)
+        ResidueScan().verify(copy, Harvest().of({}), LITTLE)
 
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -204,3 +204,14 @@ def test_a_name_in_utf_16_is_seen_wherever_it_stands(
 ) -> None:
     written = (name.upper() if upper else name).encode(codec)
     assert any(name.encode() in text for text in wide(np.frombuffer(before + written + after, np.uint8)))
+
+
+def test_what_an_item_says_of_identity_is_not_said_of_the_instance(look) -> None:  # type: ignore[no-untyped-def]
+    def moved_into_an_item(ds: Dataset) -> None:
+        del ds.PatientIdentityRemoved
+        item = Dataset()
+        item.PatientIdentityRemoved = "YES"
+        ds.ReferencedSeriesSequence = Sequence([item])
+
+    with pytest.raises(Quarantine, match="PatientIdentityRemoved"):
+        look(moved_into_an_item)

@@ -98,7 +98,6 @@ def test_native_pixels_are_blanked_in_place(kind: Kind, tmp_path: Path, no_rules
     box = (10, 6, 40, 17) if kind.photometric == "YBR_FULL_422" else BOX
     assert (compare(before, after, box) == black_of(kind)).all()
     assert after.file_meta.TransferSyntaxUID == before.file_meta.TransferSyntaxUID == redaction.transfer_syntax
-    assert not redaction.reencoded
     assert after.PhotometricInterpretation == before.PhotometricInterpretation
     assert {region.source for region in redaction.regions} == {"text"}
     assert len(after.PixelData) == len(before.PixelData)
@@ -112,7 +111,6 @@ def test_losslessly_compressed_pixels_stay_so(kind: Kind, tmp_path: Path, no_rul
     assert (compare(before, after) == black_of(kind)).all()
     assert after.file_meta.TransferSyntaxUID == kind.syntax == redaction.transfer_syntax
     assert after.PhotometricInterpretation == before.PhotometricInterpretation
-    assert redaction.reencoded
     assert "LossyImageCompression" not in after
 
 
@@ -170,7 +168,6 @@ def test_a_deflated_file_is_inflated(tmp_path: Path, no_rules: DeviceRules) -> N
         before, after, redaction = run(ds, tmp_path, no_rules, told)
         compare(before, after)
         assert redaction.transfer_syntax == "1.2.840.10008.1.2.1" == after.file_meta.TransferSyntaxUID
-        assert redaction.reencoded
     with pytest.raises(Quarantine, match="too-large"):
         run(ds, tmp_path, no_rules, Told(BOX), max_pixel_bytes=100)
 
@@ -213,7 +210,7 @@ def test_without_text_the_pixels_stay_as_they_are(syntax: str, tmp_path: Path, n
     ds = planted.instance(Kind(syntax=syntax), pictures())
     before, after, redaction = run(ds, tmp_path, no_rules, Told())
     assert after.PixelData == before.PixelData
-    assert redaction == Redaction((), reencoded=False, transfer_syntax=syntax)
+    assert redaction == Redaction((), transfer_syntax=syntax)
     assert after.BurnedInAnnotation == "NO"
     assert after.ImageType == before.ImageType
 
