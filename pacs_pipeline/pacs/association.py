@@ -8,8 +8,9 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
+from typing import Protocol
 
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
@@ -22,6 +23,7 @@ from pacs_pipeline.pacs.connection import MAXIMUM_PDU_SIZE, Connection, Lost, Pd
 from pacs_pipeline.pacs.status import PENDING
 
 _LONGEST_COMMAND = 1 << 16
+_LONGEST_DATA_SET = 1 << 26  # of a message that is held: an identifier
 _FAREWELL_SECONDS = 5.0
 _LOW = 2  # the priority of every request: the clinic comes first (PS3.7 9.1.2.1)
 _PDV_HEADER = 6  # length, context ID, message control header (PS3.8 9.3.5.1, E.2)
@@ -37,13 +39,18 @@ class AcceptedContext:
     transfer_syntax: UID
 
 
+_Fragment = tuple[AcceptedContext, int, memoryview]
+"""A presentation data value: its context, its message control header, its content."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One DIMSE message; the data set stays encoded."""
+    """One DIMSE message; the data set stays encoded. ``stored`` is the status when an arrival took the data set."""
 
     context: AcceptedContext
     command: Command
     data: bytes | bytearray | memoryview = b""
+    stored: int | None = None
 
     @property
     def status(self) -> int:
@@ -66,6 +73,23 @@ class Message:
             raise ValueError("the identifier cannot be decoded") from error
 
 
+class Arrival(Protocol):
+    """What takes the data set of a C-STORE request while it comes."""
+
+    def write(self, chunk: memoryview, /) -> None:
+        """Take the next bytes; they are overwritten afterwards."""
+
+    def finish(self) -> int:
+        """The data set is complete: the status to answer."""
+
+    def abandon(self) -> None:
+        """The rest will not come."""
+
+
+Store = Callable[[Message], Arrival]
+"""Opens what takes the data set of a C-STORE request, whose command set has come."""
+
+
 class Association:
     """What both sides agreed on, over one connection. One thread at a time; any thread may hang the connection up."""
 
@@ -73,7 +97,7 @@ class Association:
         self._contexts = {context.context_id: context for context in contexts}
         self._connection = connection
         self._largest_pdu = min(largest_pdu or MAXIMUM_PDU_SIZE, MAXIMUM_PDU_SIZE)  # 0: the peer sets no limit
-        self._fragments: deque[tuple[AcceptedContext, int, memoryview]] = deque()
+        self._fragments: deque[_Fragment] = deque()
         self._message_id = 0
 
     @property
@@ -96,13 +120,13 @@ class Association:
         request: CommandField,
         identifier: Dataset | None = None,
         *,
-        serve: Callable[[Message], int] | None = None,
+        store: Store | None = None,
         patience: Callable[[], float] | None = None,
         **fields: str | int,
     ) -> Iterator[Message]:
         """Make a request and yield its responses, the last of which is not pending.
 
-        ``serve`` answers the C-STORE requests that a C-GET brings with a status; ``patience`` is the seconds
+        ``store`` takes the instances that a C-GET brings; ``patience`` is the seconds
         still to wait when the peer was silent for the connection's time-out; ``fields`` go into the command
         set. To be read to its end. Raises Lost.
         """
@@ -119,11 +143,11 @@ class Association:
             self._connection.patience = patience
         self.send(context, command, data)
         while True:
-            message = self.receive()
+            message = self.receive(store)
             if message is None:
                 raise Lost("the peer released the association")
-            if message.command["CommandField"] == CommandField.C_STORE_RQ and serve is not None:
-                self.answer(message, serve(message))
+            if message.stored is not None:
+                self.answer(message, message.stored)
                 continue
             if (
                 message.command["CommandField"] != request.response
@@ -163,15 +187,17 @@ class Association:
             head = (len(fragment) + 2).to_bytes(4, "big") + bytes((context_id, kind | last))
             yield pdu(PduType.P_DATA_TF, head + fragment)
 
-    def receive(self) -> Message | None:
+    def receive(self, store: Store | None = None) -> Message | None:
         """The next message; None when the peer has released the association, which is then closed.
 
-        Raises Lost for every other end, and for what breaks the protocol, after telling the peer.
+        The data set of a C-STORE request goes to ``store`` while it comes, if there is one; every other data set
+        is held and must be short. Raises Lost for every other end, and for what breaks the protocol, after telling
+        the peer.
         """
         first = self._fragment()
         if first is None:
             return None
-        context, encoded = first[0], self._assemble(first, _COMMAND, _LONGEST_COMMAND)
+        context, encoded = first[0], self._held(first, _COMMAND, _LONGEST_COMMAND)
         try:
             command = decode(encoded)
         except ValueError:
@@ -181,23 +207,39 @@ class Association:
         second = self._fragment()
         if second is None or second[0] is not context:
             raise self._broken("a message without its data set")
-        return Message(context, command, self._assemble(second, 0, None))
+        message = Message(context, command)
+        if store is None or command["CommandField"] != CommandField.C_STORE_RQ:
+            return replace(message, data=self._held(second, 0, _LONGEST_DATA_SET))
+        arrival = store(message)
+        try:
+            for chunk in self._chunks(second, 0):
+                arrival.write(chunk)
+        except Lost:
+            arrival.abandon()
+            raise
+        return replace(message, stored=arrival.finish())
 
-    def _assemble(self, first: tuple[AcceptedContext, int, memoryview], kind: int, longest: int | None) -> bytearray:
-        """All fragments of a command set or data set, from the first one on."""
+    def _held(self, first: _Fragment, kind: int, longest: int) -> bytearray:
+        """A whole command set or data set."""
         whole = bytearray()
-        fragment: tuple[AcceptedContext, int, memoryview] | None = first
+        for chunk in self._chunks(first, kind):
+            whole += chunk
+            if len(whole) > longest:
+                raise self._broken("a command set or identifier that has no end")
+        return whole
+
+    def _chunks(self, first: _Fragment, kind: int) -> Iterator[memoryview]:
+        """The content of all fragments of a command set or data set, from the first one on."""
+        fragment: _Fragment | None = first
         while True:
             if fragment is None or fragment[0] is not first[0] or fragment[1] & _COMMAND != kind:
                 raise self._broken("fragments that do not belong together")
-            whole += fragment[2]
-            if longest is not None and len(whole) > longest:
-                raise self._broken("a command set that has no end")
+            yield fragment[2]
             if fragment[1] & _LAST:
-                return whole
+                return
             fragment = self._fragment()
 
-    def _fragment(self) -> tuple[AcceptedContext, int, memoryview] | None:
+    def _fragment(self) -> _Fragment | None:
         """The next presentation data value: context, message control header, content; None after a release."""
         while not self._fragments:
             kind, content = self._connection.receive()

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.pacs.encoded import read_identity
@@ -36,12 +37,11 @@ _PARTIAL = ".part"
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One C-STORE request as it came: identifiers from the command, the data set still encoded."""
+    """One instance that is announced, before its data set: what the sender says it is."""
 
     SOPClassUID: str
     SOPInstanceUID: str
     TransferSyntaxUID: str
-    data: bytes | bytearray | memoryview
     solicited: bool  # it names our request as its cause, or came over our own association
 
 
@@ -80,8 +80,19 @@ class Landing:
         """What came and could not be kept."""
         return (*self.refused.values(), *self._strays)
 
-    def receive(self, delivery: Delivery) -> int:
-        """Take one instance and return the C-STORE status to answer; never raises for what a peer sent."""
+    def begin(self, delivery: Delivery) -> Arrival:
+        """Take an instance chunk by chunk; never raises for what a peer sends."""
+        # no part of the name comes from the peer: it has not been looked at yet
+        return Arrival(self, delivery, self.into / f".{os.getpid()}-{next(self._numbers)}{_PARTIAL}")
+
+    def receive(self, delivery: Delivery, data: bytes | bytearray | memoryview) -> int:
+        """Take one instance that has come as a whole and return the C-STORE status to answer."""
+        arrival = self.begin(delivery)
+        arrival.write(data)
+        return arrival.finish()
+
+    def judge(self, delivery: Delivery, arrival: Arrival) -> int:
+        """The status for an instance that has come to its end; called by the arrival."""
         with self._lock:
             self.deliveries += 1
         uid = delivery.SOPInstanceUID
@@ -90,8 +101,10 @@ class Landing:
             with self._lock:  # a status, because None without a UID says that the association was lost
                 self._strays.append(replace(self._failure("", Reason.WRONG_INSTANCE, detail), status=INVALID_INSTANCE))
             return INVALID_INSTANCE
+        if arrival.problem is not None:
+            return self._no_room(uid, arrival.problem)
         try:
-            found = read_identity(delivery.data, delivery.TransferSyntaxUID)
+            found = arrival.identity()
         except Quarantine as problem:
             return self._refuse(uid, problem.reason, problem.detail, CANNOT_UNDERSTAND)
         ours = (found.StudyInstanceUID, found.SeriesInstanceUID) == (
@@ -104,7 +117,7 @@ class Landing:
             return self._refuse(uid, Reason.WRONG_INSTANCE, "its data set names another series", DOES_NOT_MATCH)
         if found.SOPInstanceUID != uid:
             return self._refuse(uid, Reason.WRONG_INSTANCE, "its data set names another instance", DOES_NOT_MATCH)
-        return self._keep(found, delivery)
+        return self._keep(found, delivery, arrival)
 
     def _turn_away(self, found: InstanceRef, delivery: Delivery, ours: bool) -> int:
         """Not asked for: never kept, and only answered mildly when our own request brought it."""
@@ -118,28 +131,21 @@ class Landing:
             )
         return DISCARDED if delivery.solicited or ours else NOT_AUTHORISED
 
-    def _keep(self, found: InstanceRef, delivery: Delivery) -> int:
+    def _keep(self, found: InstanceRef, delivery: Delivery, arrival: Arrival) -> int:
         uid = delivery.SOPInstanceUID
-        digest = hashlib.sha256(delivery.data).hexdigest()
+        digest = arrival.sha256
         with self._lock:
             if uid in self.landed:
                 return self._again(uid, digest)
             if uid in self._conflicts:  # a third copy settles nothing
                 return CANNOT_UNDERSTAND
-            partial = self.into / f".{uid}.{os.getpid()}-{next(self._numbers)}{_PARTIAL}"
         final = self.into / f"{uid}.dcm"
-        head = _PREFIX + _file_meta(delivery)
         try:
-            with partial.open("xb") as file:
-                file.write(head)
-                file.write(delivery.data)
-                file.flush()
-                os.fsync(file.fileno())
+            arrival.sync()
             with self._lock:
                 if uid in self.landed:
-                    partial.unlink()
                     return self._again(uid, digest)
-                partial.rename(final)
+                arrival.path.rename(final)
                 _sync_folder(self.into)
                 self.refused.pop(uid, None)  # a broken copy came first
                 self.landed[uid] = LandedInstance(
@@ -149,12 +155,10 @@ class Landing:
                     SOPClassUID=found.SOPClassUID or delivery.SOPClassUID,
                     TransferSyntaxUID=delivery.TransferSyntaxUID,
                     path=final,
-                    size=len(head) + len(delivery.data),
+                    size=arrival.size,
                     sha256=digest,
                 )
         except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
             return self._no_room(uid, error)
         return STORED
 
@@ -187,6 +191,83 @@ class Landing:
 
     def _failure(self, uid: str, reason: Reason, detail: str) -> RetrievalFailure:
         return RetrievalFailure(self.series.SeriesInstanceUID, uid, None, f"{reason.value}: {detail}")
+
+
+class Arrival:
+    """One instance on its way to the disk. What comes goes to a file without a final name, and through the digest.
+
+    Ends with :meth:`finish` or :meth:`abandon`; nothing is left behind unless the landing kept it. Memory does not
+    grow with the instance. One thread at a time.
+    """
+
+    def __init__(self, landing: Landing, delivery: Delivery, path: Path) -> None:
+        self.path = path
+        self.problem: OSError | None = None  # the disk refused; what follows is read and dropped
+        self._landing = landing
+        self._delivery = delivery
+        self._digest = hashlib.sha256()
+        self._head = _PREFIX + _file_meta(delivery)
+        self._file: BinaryIO | None = None
+        self.size = len(self._head)  # of the file so far, in bytes
+        try:
+            self._file = path.open("xb", buffering=0)
+            self._put(self._head)
+        except OSError as error:
+            self.problem = error
+
+    @property
+    def sha256(self) -> str:
+        """Of the data set as it came."""
+        return self._digest.hexdigest()
+
+    def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes of the data set."""
+        if self.problem is not None:
+            return
+        try:
+            self._put(chunk)
+        except OSError as error:
+            self.problem = error
+        else:
+            self.size += len(chunk)
+            self._digest.update(chunk)
+
+    def identity(self) -> InstanceRef:
+        """The UIDs in the data set, which is walked to its end; raises Quarantine as :func:`read_identity`."""
+        start = len(self._head)
+        if self.size == start:
+            raise Quarantine(Reason.UNREADABLE, "the data set is empty")
+        with (
+            self.path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            memoryview(content) as whole,
+            whole[start:] as data,
+        ):
+            return read_identity(data, self._delivery.TransferSyntaxUID)
+
+    def sync(self) -> None:
+        """Make what was written survive a power cut. Raises OSError."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def finish(self) -> int:
+        """The data set is complete: the C-STORE status to answer."""
+        try:
+            return self._landing.judge(self._delivery, self)
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """The sender was lost, or the instance is not kept."""
+        if self._file is not None:
+            self._file.close()
+        with contextlib.suppress(OSError):  # the disk is full or gone, which the status has said
+            self.path.unlink(missing_ok=True)
+
+    def _put(self, chunk: bytes | bytearray | memoryview) -> None:
+        rest = memoryview(chunk)
+        while rest and self._file is not None:  # an unbuffered file may take less than it is given
+            rest = rest[self._file.write(rest) :]
 
 
 def describe(path: Path) -> LandedInstance:
@@ -232,7 +313,7 @@ def _file_meta(delivery: Delivery) -> bytes:
 
 
 def _short(element: int, vr: bytes, text: str, pad: bytes) -> bytes:
-    value = text.encode("ascii")
+    value = text.encode("ascii", "replace")  # a UID that is none is turned away before the file gets a name
     value += pad * (len(value) % 2)
     return struct.pack("<HH2sH", 0x0002, element, vr, len(value)) + value
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 from pynetdicom import build_context
@@ -20,7 +21,7 @@ from pacs_pipeline.pacs.association import Association, Message
 from pacs_pipeline.pacs.command import CommandField, number, text
 from pacs_pipeline.pacs.connection import Connection, Lost
 from pacs_pipeline.pacs.contexts import COMPRESSED, TRANSFER_SYNTAXES, UNCOMPRESSED, is_storage
-from pacs_pipeline.pacs.landing import NOT_AUTHORISED, Delivery, Landing
+from pacs_pipeline.pacs.landing import NOT_AUTHORISED, Arrival, Delivery, Landing
 from pacs_pipeline.pacs.negotiation import LOCAL_LIMIT_EXCEEDED, accept
 
 log = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ class StorageReceiver:
             with self._lock:
                 self._associations.add(association)
             connection.timeout, connection.heard = self._timeout, self._heard
-            while (message := association.receive()) is not None:
+            while (message := association.receive(self._store)) is not None:
                 self._answer(association, message)
         except Lost as lost:
             log.debug("an association to the receiver %s ended: %s", self.ae_title, lost)
@@ -160,8 +161,8 @@ class StorageReceiver:
 
     def _answer(self, association: Association, message: Message) -> None:
         request = message.command["CommandField"]
-        if request == CommandField.C_STORE_RQ:
-            association.answer(message, self._store(message))
+        if message.stored is not None:
+            association.answer(message, message.stored)
         elif request == CommandField.C_ECHO_RQ:
             association.answer(message, _SUCCESS)
         else:
@@ -179,18 +180,18 @@ class StorageReceiver:
         contexts = [build_context(sop_class, list(order)) for sop_class in classes if is_storage(sop_class)]
         return [build_context(_VERIFICATION), *contexts]
 
-    def _store(self, message: Message) -> int:
+    def _store(self, message: Message) -> _Handled:
         with self._lock:
             landing, cause = self._landing, self._cause
-            if landing is None:
-                return NOT_AUTHORISED
             self._handling += 1
-        try:
-            return landing.receive(delivery(message, solicited=_cause_of(message) == cause))
-        finally:
-            self._heard()
-            with self._lock:
-                self._handling -= 1
+        solicited = _cause_of(message) == cause
+        arrival = None if landing is None else landing.begin(delivery(message, solicited=solicited))
+        return _Handled(arrival, self._handled)
+
+    def _handled(self) -> None:
+        self._heard()
+        with self._lock:
+            self._handling -= 1
 
     def _cannot_listen(self, error: OSError) -> PipelineError:
         if error.errno == errno.EADDRINUSE:
@@ -203,6 +204,31 @@ class StorageReceiver:
             f"the receiver cannot listen on {self._bind}:{self.port} ({reason})",
             fix="correct the site's receiver.bind and receiver.port",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Handled:
+    """An arrival that the receiver knows to be under way; without one the instance is read and refused."""
+
+    arrival: Arrival | None
+    done: Callable[[], None]
+
+    def write(self, chunk: memoryview, /) -> None:
+        if self.arrival is not None:
+            self.arrival.write(chunk)
+
+    def finish(self) -> int:
+        try:
+            return NOT_AUTHORISED if self.arrival is None else self.arrival.finish()
+        finally:
+            self.done()
+
+    def abandon(self) -> None:
+        try:
+            if self.arrival is not None:
+                self.arrival.abandon()
+        finally:
+            self.done()
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -233,12 +259,11 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 def delivery(message: Message, *, solicited: bool) -> Delivery:
-    """A C-STORE request as a delivery; the data set stays encoded."""
+    """A C-STORE request as a delivery."""
     return Delivery(
         SOPClassUID=text(message.command, "AffectedSOPClassUID"),
         SOPInstanceUID=text(message.command, "AffectedSOPInstanceUID"),
         TransferSyntaxUID=str(message.context.transfer_syntax),
-        data=message.data,
         solicited=solicited,
     )
 

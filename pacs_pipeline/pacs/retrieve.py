@@ -22,7 +22,7 @@ from pacs_pipeline.pacs.connection import Lost
 from pacs_pipeline.pacs.contexts import Proposal, proposals
 from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.identifier import identifier_of
-from pacs_pipeline.pacs.landing import Landing
+from pacs_pipeline.pacs.landing import Arrival, Landing
 from pacs_pipeline.pacs.negotiation import connect
 from pacs_pipeline.pacs.receiver import StorageReceiver, delivery
 from pacs_pipeline.pacs.uids import is_uid
@@ -134,10 +134,10 @@ class CGetRetriever(Retriever):
         association = self._connected(proposal)
         context = self._context(association, STUDY_ROOT_GET, "C-GET in the Study Root model", "c-move")
 
-        def store(message: Message) -> int:
-            return landing.receive(delivery(message, solicited=True))
+        def store(message: Message) -> Arrival:
+            return landing.begin(delivery(message, solicited=True))
 
-        return _outcome(association.ask(context, CommandField.C_GET_RQ, _identifier(landing.series, uids), serve=store))
+        return _outcome(association.ask(context, CommandField.C_GET_RQ, _identifier(landing.series, uids), store=store))
 
     def _connected(self, proposal: Proposal) -> Association:
         association, current = self._association, self._proposal

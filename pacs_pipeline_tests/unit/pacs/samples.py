@@ -59,7 +59,7 @@ class Sample:
         return replace(self, data=self.data[:-count])
 
     def delivery(self, *, uid: str | None = None, solicited: bool = True) -> Delivery:
-        return Delivery(self.sop_class, self.uid if uid is None else uid, self.syntax, self.data, solicited)
+        return Delivery(self.sop_class, self.uid if uid is None else uid, self.syntax, solicited)
 
 
 def encode(sample: Sample, pixels: bytes = bytes(range(256)) * 8) -> bytes:

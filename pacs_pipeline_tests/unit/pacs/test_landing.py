@@ -34,7 +34,7 @@ def files(landing: Landing) -> list[str]:
 def test_a_landed_file_holds_the_bytes_that_came(tmp_path: Path, syntax: str) -> None:
     sample = Sample(1, syntax=syntax)
     landing = landing_for(tmp_path, sample)
-    assert landing.receive(sample.delivery()) == STORED
+    assert landing.receive(sample.delivery(), sample.data) == STORED
     landed = landing.landed[sample.uid]
     assert files(landing) == [f"{sample.uid}.dcm"]
     assert landed.path.read_bytes().endswith(sample.data)
@@ -49,7 +49,7 @@ def test_a_landed_file_holds_the_bytes_that_came(tmp_path: Path, syntax: str) ->
 def test_the_same_bytes_again_are_a_duplicate(tmp_path: Path) -> None:
     sample = Sample(1)
     landing = landing_for(tmp_path, sample)
-    assert [landing.receive(sample.delivery()) for _ in range(3)] == [STORED] * 3
+    assert [landing.receive(sample.delivery(), sample.data) for _ in range(3)] == [STORED] * 3
     assert landing.duplicates == 2
     assert files(landing) == [f"{sample.uid}.dcm"]
 
@@ -58,9 +58,9 @@ def test_other_bytes_under_the_same_uid_are_a_conflict_and_none_is_kept(tmp_path
     sample = Sample(1)
     other = replace(sample, data=encode(sample, pixels=b"\1" * 512))
     landing = landing_for(tmp_path, sample)
-    assert landing.receive(sample.delivery()) == STORED
-    assert landing.receive(other.delivery()) != STORED
-    assert landing.receive(sample.delivery()) != STORED
+    assert landing.receive(sample.delivery(), sample.data) == STORED
+    assert landing.receive(other.delivery(), other.data) != STORED
+    assert landing.receive(sample.delivery(), sample.data) != STORED
     assert files(landing) == []
     (failure,) = landing.failures
     assert failure.SOPInstanceUID == sample.uid
@@ -70,7 +70,7 @@ def test_other_bytes_under_the_same_uid_are_a_conflict_and_none_is_kept(tmp_path
 def test_an_instance_nobody_asked_for_is_not_kept(tmp_path: Path) -> None:
     wanted, other = samples(2)
     landing = landing_for(tmp_path, wanted)
-    assert landing.receive(other.delivery()) == DISCARDED
+    assert landing.receive(other.delivery(), other.data) == DISCARDED
     assert files(landing) == []
     assert list(landing.unexpected.values()) == [other.ref]
 
@@ -78,14 +78,14 @@ def test_an_instance_nobody_asked_for_is_not_kept(tmp_path: Path) -> None:
 def test_what_a_stranger_pushes_is_refused(tmp_path: Path) -> None:
     landing = landing_for(tmp_path, Sample(1))
     stranger = Sample(1, series=OTHER_SERIES)
-    assert landing.receive(stranger.delivery(solicited=False)) == NOT_AUTHORISED
+    assert landing.receive(stranger.delivery(solicited=False), stranger.data) == NOT_AUTHORISED
     assert files(landing) == []
 
 
 def test_an_instance_of_another_series_under_a_wanted_uid_is_not_kept(tmp_path: Path) -> None:
     wanted, other = Sample(1), Sample(1, series=OTHER_SERIES)
     landing = landing_for(tmp_path, wanted)
-    assert landing.receive(other.delivery(uid=wanted.uid)) != STORED
+    assert landing.receive(other.delivery(uid=wanted.uid), other.data) != STORED
     assert files(landing) == []
     assert landing.failures[0].message.startswith(Reason.WRONG_INSTANCE.value)
 
@@ -93,24 +93,24 @@ def test_an_instance_of_another_series_under_a_wanted_uid_is_not_kept(tmp_path: 
 def test_a_data_set_that_names_another_instance_is_not_kept(tmp_path: Path) -> None:
     wanted, other = samples(2)
     landing = landing_for(tmp_path, wanted)
-    assert landing.receive(other.delivery(uid=wanted.uid)) != STORED
+    assert landing.receive(other.delivery(uid=wanted.uid), other.data) != STORED
     assert files(landing) == []
 
 
 def test_a_truncated_instance_is_not_kept_and_a_whole_one_after_it_is(tmp_path: Path) -> None:
     sample = Sample(1)
     landing = landing_for(tmp_path, sample)
-    assert landing.receive(sample.cut(10).delivery()) != STORED
+    assert landing.receive(sample.cut(10).delivery(), sample.cut(10).data) != STORED
     assert files(landing) == []
     assert landing.failures[0].message.startswith(Reason.TRUNCATED.value)
-    assert landing.receive(sample.delivery()) == STORED
+    assert landing.receive(sample.delivery(), sample.data) == STORED
     assert landing.failures == ()
 
 
 @pytest.mark.parametrize("uid", ["../../escape", "..", "", "1.2/3", "/etc/passwd", "1.2\n3"])
 def test_a_uid_that_is_none_never_becomes_a_path(tmp_path: Path, uid: str) -> None:
     landing = landing_for(tmp_path, Sample(1))
-    assert landing.receive(Sample(1).delivery(uid=uid)) == INVALID_INSTANCE
+    assert landing.receive(Sample(1).delivery(uid=uid), Sample(1).data) == INVALID_INSTANCE
     assert [path.name for path in tmp_path.rglob("*")] == ["into"]
     (failure,) = landing.failures
     assert uid == "" or uid not in failure.message
@@ -125,7 +125,7 @@ def test_a_full_disk_is_answered_and_leaves_no_file(tmp_path: Path, monkeypatch:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    assert landing.receive(sample.delivery()) == OUT_OF_RESOURCES
+    assert landing.receive(sample.delivery(), sample.data) == OUT_OF_RESOURCES
     assert files(landing) == []
     (failure,) = landing.failures
     assert failure.status == OUT_OF_RESOURCES
@@ -145,14 +145,14 @@ def test_nothing_is_called_stored_before_it_is_durable(tmp_path: Path, monkeypat
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", watch)
-    landing.receive(sample.delivery())
+    landing.receive(sample.delivery(), sample.data)
     assert states == [("file", False, False), ("folder", True, False)]
 
 
 def test_what_a_killed_run_left_is_cleaned_and_its_finished_files_stay(tmp_path: Path) -> None:
     one, two = samples(2)
     first = landing_for(tmp_path, one, two)
-    first.receive(one.delivery())
+    first.receive(one.delivery(), one.data)
     (first.into / f".{two.uid}.123-0.part").write_bytes(b"half")
     landing_for(tmp_path, two)
     assert files(first) == [f"{one.uid}.dcm"]
@@ -162,7 +162,8 @@ def test_deliveries_over_several_associations_at_once(tmp_path: Path) -> None:
     wanted = samples(8)
     landing = landing_for(tmp_path, *wanted)
     threads = [
-        threading.Thread(target=lambda: [landing.receive(sample.delivery()) for sample in wanted]) for _ in range(4)
+        threading.Thread(target=lambda: [landing.receive(each.delivery(), each.data) for each in wanted])
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -177,7 +178,7 @@ def test_deliveries_over_several_associations_at_once(tmp_path: Path) -> None:
 def test_a_damaged_file_is_not_described(tmp_path: Path, damage: object) -> None:
     sample = Sample(1)
     landing = landing_for(tmp_path, sample)
-    landing.receive(sample.delivery())
+    landing.receive(sample.delivery(), sample.data)
     path = landing.landed[sample.uid].path
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     with pytest.raises(Quarantine):
@@ -187,7 +188,7 @@ def test_a_damaged_file_is_not_described(tmp_path: Path, damage: object) -> None
 def test_a_file_under_another_name_is_not_described(tmp_path: Path) -> None:
     sample = Sample(1)
     landing = landing_for(tmp_path, sample)
-    landing.receive(sample.delivery())
+    landing.receive(sample.delivery(), sample.data)
     moved = landing.landed[sample.uid].path.rename(landing.into / "1.2.3.dcm")
     with pytest.raises(Quarantine):
         describe(moved)
