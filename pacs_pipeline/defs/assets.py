@@ -14,7 +14,6 @@ from pacs_pipeline.defs.failures import fail, never_retry
 from pacs_pipeline.defs.partitions import study_dates
 from pacs_pipeline.defs.progress import ShownProgress, reporter
 from pacs_pipeline.errors import PipelineError
-from pacs_pipeline.pacs import PacsClient, open_retriever
 from pacs_pipeline.records import Partition, VerdictStatus
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline.stages.census import take_census
@@ -23,6 +22,7 @@ from pacs_pipeline.stages.harvest import harvest, is_awaited
 from pacs_pipeline.stages.project import Project
 from pacs_pipeline.stages.publish import publish
 from pacs_pipeline.stages.reconcile import reconcile
+from pacs_pipeline.stages.sources import open_archive, open_retriever
 from pacs_pipeline.stages.validate import validate
 
 T = TypeVar("T")
@@ -54,8 +54,8 @@ def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsD
         metadata=metadata.columns(storage.CENSUS),
     )
     def census(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
-        with PacsClient(site) as client:
-            each(context, name, lambda p: take_census(project, p, client), metadata.counts)
+        with open_archive(project, site) as archive:
+            each(context, name, lambda p: take_census(project, p, archive), metadata.counts)
         return dg.MaterializeResult()
 
     @asset(
@@ -78,8 +78,8 @@ def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsD
         days = (Partition(name, dt.date.fromisoformat(key)) for key in context.partition_keys)
         if any(is_awaited(project, day) for day in days):
             pool.warm_up()
-        with PacsClient(site) as client, open_retriever(site) as retriever:
-            each(context, name, lambda p: harvest(project, p, client, retriever, progress(p)), metadata.counts)
+        with open_archive(project, site) as archive, open_retriever(project, site) as retriever:
+            each(context, name, lambda p: harvest(project, p, archive, retriever, progress(p)), metadata.counts)
         return dg.MaterializeResult()
 
     @asset(

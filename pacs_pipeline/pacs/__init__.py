@@ -1,12 +1,14 @@
 """Talks to a PACS: census, retrieval, the storage receiver. The only room that imports pynetdicom (with the demo)."""
 
+from pacs_pipeline.pacs.archive import Archive, Retriever
 from pacs_pipeline.pacs.client import PacsClient
 from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.landing import describe
 from pacs_pipeline.pacs.receiver import StorageReceiver
-from pacs_pipeline.pacs.retrieve import CGetRetriever, CMoveRetriever, Retriever, open_retriever
+from pacs_pipeline.pacs.retrieve import CGetRetriever, CMoveRetriever, open_dimse_retriever
 
 __all__ = [
+    "Archive",
     "CGetRetriever",
     "CMoveRetriever",
     "Endpoint",
@@ -14,5 +16,5 @@ __all__ = [
     "Retriever",
     "StorageReceiver",
     "describe",
-    "open_retriever",
+    "open_dimse_retriever",
 ]

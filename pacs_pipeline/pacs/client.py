@@ -56,10 +56,12 @@ class PacsClient:
         if association is not None:
             association.release()
 
-    def echo(self) -> None:
+    def check(self) -> str:
         """C-ECHO: returns when the PACS answers, raises when it does not."""
         for _ in self._ask("C-ECHO", VERIFICATION, CommandField.C_ECHO_RQ):
             pass
+        endpoint = self._endpoint
+        return f"{endpoint.ae_title} at {endpoint.host}:{endpoint.port} answers C-ECHO as {endpoint.calling_ae_title}"
 
     def find_studies(self, study_date: dt.date) -> tuple[StudyRef, ...]:
         """Every study of a date, with its series.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pacs_pipeline.errors import SettingsError
 from pacs_pipeline.settings import SiteSettings
 
 
@@ -20,7 +21,9 @@ class Endpoint:
 
     @classmethod
     def of(cls, site: SiteSettings) -> Endpoint:
-        """The endpoint that the settings of a site describe."""
+        """The endpoint that the settings of a site describe. Raises SettingsError for a site without a PACS."""
+        if site.pacs is None:
+            raise SettingsError(f"site {site.name} has no PACS to talk to", fix="add the section pacs to the site")
         return cls(
             site=site.name,
             host=site.pacs.host,

@@ -62,8 +62,8 @@ class Outcome:
     answered: bool = False  # anything at all came back
 
 
-class Retriever(ABC):
-    """Brings instances of one site. A context manager; what it holds open is shared by all its requests."""
+class DimseRetriever(ABC):
+    """Brings instances of one site (see :class:`Retriever`). What it holds open is shared by all its requests."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -86,13 +86,7 @@ class Retriever(ABC):
     def retrieve(
         self, series: SeriesRef, expected: Sequence[InstanceRef], missing: Collection[str], into: Path
     ) -> RetrievalReport:
-        """Fetch the ``missing`` SOP Instance UIDs of a series into the folder ``into``.
-
-        ``expected`` is the PACS's own list of the series. Every missing UID is in the report once, landed or
-        failed; what landed is durable. When the PACS is lost in the middle, what came before is reported,
-        with a failure of the request (empty SOPInstanceUID, status None) beside those of the instances.
-        Raises Transient when nothing came because the PACS is away, Permanent when it refuses the request.
-        """
+        """Fetch the ``missing`` SOP Instance UIDs of a series into ``into``; see :class:`Retriever`."""
         landing = Landing(series, missing, into)
         pursuit = _Pursuit(self._endpoint, landing)
         classes = {ref.SOPInstanceUID: ref.SOPClassUID for ref in expected}
@@ -119,7 +113,7 @@ class Retriever(ABC):
         return context
 
 
-class CGetRetriever(Retriever):
+class CGetRetriever(DimseRetriever):
     """Retrieval over the association we open: nothing has to reach us, which suits firewalls."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -168,7 +162,7 @@ class _GetRoute:
         return self.retriever.request(self.proposal, landing, uids)
 
 
-class CMoveRetriever(Retriever):
+class CMoveRetriever(DimseRetriever):
     """Retrieval to our own receiver, which the PACS knows by AE title, host and port."""
 
     def __init__(self, endpoint: Endpoint, receiver: StorageReceiver) -> None:
@@ -239,8 +233,8 @@ class _MoveRoute:
         return self.retriever.request(landing, uids, compressed_first=self.alternative)
 
 
-def open_retriever(site: SiteSettings) -> Retriever:
-    """The retriever that a site's settings ask for; open it with ``with``."""
+def open_dimse_retriever(site: SiteSettings) -> DimseRetriever:
+    """C-GET or C-MOVE, as a site's settings ask; open it with ``with``."""
     endpoint = Endpoint.of(site)
     if site.protocol == "c-get" or site.receiver is None:  # the settings guarantee a receiver for c-move
         return CGetRetriever(endpoint)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pacs_pipeline import storage
 from pacs_pipeline.errors import Transient
-from pacs_pipeline.pacs import PacsClient
+from pacs_pipeline.pacs import Archive
 from pacs_pipeline.records import Manifest, Partition, Stage, StudyRef
 from pacs_pipeline.stages.project import Project
 
 
-def take_census(project: Project, partition: Partition, client: PacsClient) -> Manifest:
+def take_census(project: Project, partition: Partition, archive: Archive) -> Manifest:
     """Store every study and series of the partition with the counts the PACS gives.
 
     The manifest replaces the previous one only when the PACS answered completely, and has the same digest
     when nothing changed. Raises Transient when the PACS is away, Permanent when it refuses.
     """
-    studies = client.find_studies(partition.study_date)
+    studies = archive.find_studies(partition.study_date)
     hollow = sum(1 for study in studies if not study.series and study.NumberOfStudyRelatedInstances)
     if hollow:
         raise Transient(

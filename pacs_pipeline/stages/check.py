@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from pacs_pipeline import contracts, warehouse
 from pacs_pipeline.errors import PipelineError
-from pacs_pipeline.pacs import PacsClient
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline.stages.project import Project
+from pacs_pipeline.stages.sources import open_archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def checks(project: Project) -> Iterator[CheckResult]:
     yield _ask("data contracts", lambda: _contracts(project))
     yield from _zones(project)
     for site in settings.sites:
-        yield _ask(f"PACS of {site.name}", lambda site=site: _echo(site))  # type: ignore[misc]
+        yield _ask(f"PACS of {site.name}", lambda site=site: _reach(project, site))  # type: ignore[misc]
     yield _ask(f"bucket {settings.bucket.name}", lambda: _probe(project))
     yield _ask("warehouse", lambda: _prepare(project))
 
@@ -53,10 +53,9 @@ def _zones(project: Project) -> Iterator[CheckResult]:
         yield created
 
 
-def _echo(site: SiteSettings) -> str:
-    with PacsClient(site) as client:
-        client.echo()
-    return f"{site.pacs.ae_title} at {site.pacs.host}:{site.pacs.port} answers C-ECHO as {site.ae_title}"
+def _reach(project: Project, site: SiteSettings) -> str:
+    with open_archive(project, site) as archive:
+        return archive.check()
 
 
 def _probe(project: Project) -> str:

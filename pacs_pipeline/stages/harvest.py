@@ -11,7 +11,7 @@ from typing import Any
 
 from pacs_pipeline import storage
 from pacs_pipeline.errors import Quarantine, Transient
-from pacs_pipeline.pacs import PacsClient, Retriever, describe
+from pacs_pipeline.pacs import Archive, Retriever, describe
 from pacs_pipeline.records import (
     InstanceRef,
     LandedInstance,
@@ -35,7 +35,7 @@ LANDED, UNAVAILABLE, UNEXPECTED = "landed", "unavailable", "unexpected"
 
 
 def harvest(
-    project: Project, partition: Partition, client: PacsClient, retriever: Retriever, progress: Progress = silent
+    project: Project, partition: Partition, archive: Archive, retriever: Retriever, progress: Progress = silent
 ) -> Manifest:
     """Fetch what the census announced and the landing zone does not have yet.
 
@@ -54,7 +54,7 @@ def harvest(
         project.verify_tables(census)
         landing = _Landing(folder / "instances", project.keys.hash, known)
         listings = [
-            (series, client.find_instances(series)) for series in _series(storage.read_rows(folder / "census.parquet"))
+            (series, archive.find_instances(series)) for series in _series(storage.read_rows(folder / "census.parquet"))
         ]
         total = sum(len(expected) for _, expected in listings)
         done = 0

@@ -81,7 +81,7 @@ def landed(reports: dict[str, RetrievalReport]) -> dict[str, LandedInstance]:
 
 def test_orthanc_census_counts(orthanc_site: Site) -> None:
     with PacsClient(orthanc_site.endpoint) as client:
-        client.echo()
+        client.check()
         (study,) = client.find_studies(STUDY_DATE)
     assert study.StudyInstanceUID == STUDY
     assert study.NumberOfStudyRelatedInstances == len(orthanc_site.stored)
@@ -174,7 +174,7 @@ def test_a_pacs_that_is_killed_while_it_sends_keeps_what_came(tmp_path: Path) ->
             report = retriever.retrieve(study.series[0], refs, missing, into)
         killer.join()
         with PacsClient(endpoint) as client, pytest.raises(Transient):
-            client.echo()
+            client.check()
     assert 5 <= len(report.landed) < 150
     assert sorted(into.iterdir()) == sorted(item.path for item in report.landed)
     assert all(describe(item.path) == item for item in report.landed)

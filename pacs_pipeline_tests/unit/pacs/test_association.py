@@ -32,7 +32,7 @@ def test_a_refused_association_says_what_to_do(
         PacsClient(endpoint) as client,
         pytest.raises(kind) as caught,
     ):
-        client.echo()
+        client.check()
     assert SITE in caught.value.message
     assert advice in caught.value.fix
 
@@ -69,7 +69,7 @@ def is_a_web_server(connection: socket.socket) -> None:
 def test_what_does_not_speak_dicom_is_away_and_is_not_waited_for(behave: Callable[[socket.socket], None]) -> None:
     started = time.monotonic()
     with listening(behave) as endpoint, PacsClient(endpoint) as client, pytest.raises(Transient) as caught:
-        client.echo()
+        client.check()
     assert SITE in caught.value.message
     assert time.monotonic() - started < 5
 
@@ -79,7 +79,7 @@ def test_a_closed_port_is_away() -> None:
         probe.bind(("127.0.0.1", 0))
         endpoint = Endpoint(SITE, "127.0.0.1", probe.getsockname()[1], PACS_TITLE, OUR_TITLE, 1)
         with PacsClient(endpoint) as client, pytest.raises(Transient, match="cannot be reached"):
-            client.echo()
+            client.check()
 
 
 def test_an_unknown_host_is_away() -> None:
@@ -87,12 +87,12 @@ def test_an_unknown_host_is_away() -> None:
         PacsClient(Endpoint(SITE, "no-such-host.invalid", 104, PACS_TITLE, OUR_TITLE, 1)) as client,
         pytest.raises(Transient, match="cannot be reached"),
     ):
-        client.echo()
+        client.check()
 
 
 def test_small_messages_are_sent_at_once() -> None:
     with scripted() as endpoint, PacsClient(endpoint) as client:
-        client.echo()
+        client.check()
         assert client._association is not None
         assert client._association._connection._raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 

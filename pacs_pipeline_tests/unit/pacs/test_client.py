@@ -190,7 +190,7 @@ def test_a_series_query_that_fails_fails_the_census() -> None:
 def test_one_association_serves_many_queries_and_a_lost_one_is_replaced() -> None:
     script = by_level(STUDY=finds(study()), SERIES=finds(series()), IMAGE=finds())
     with scripted(find=script) as endpoint, PacsClient(endpoint) as client:
-        client.echo()
+        client.check()
         first = client._association
         client.find_studies(DAY)
         assert client._association is first
@@ -232,6 +232,6 @@ def test_no_patient_is_asked_for_and_none_is_logged(caplog: pytest.LogCaptureFix
 
 def test_a_pacs_without_query_says_so() -> None:
     with scripted() as endpoint, PacsClient(endpoint) as client:
-        client.echo()
+        client.check()
         with pytest.raises(Permanent, match="does not offer C-FIND"):
             client.find_studies(DAY)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pacs_pipeline.errors import Permanent, Transient
-from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Endpoint, open_retriever
+from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Endpoint, open_dimse_retriever
 from pacs_pipeline.records import Reason, RetrievalReport
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline_tests.unit.pacs.peers import Script, Talk, scripted
@@ -315,8 +315,8 @@ def test_the_settings_of_a_site_choose_the_protocol(tmp_path: Path) -> None:
                 "receiver": {"ae_title": "RECEIVER", "port": 11112},
             }
         )
-        with open_retriever(site) as retriever:
+        with open_dimse_retriever(site) as retriever:
             expected = [sample.ref for sample in ARCHIVE]
             report = retriever.retrieve(SERIES, expected, {sample.uid for sample in ARCHIVE}, tmp_path)
     assert len(report.landed) == 4
-    assert isinstance(open_retriever(site.model_copy(update={"protocol": "c-move"})), CMoveRetriever)
+    assert isinstance(open_dimse_retriever(site.model_copy(update={"protocol": "c-move"})), CMoveRetriever)

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from pacs_pipeline.pacs import PacsClient, Retriever
+from pacs_pipeline.pacs import Archive, Retriever
 from pacs_pipeline.records import (
     InstanceRef,
     LandedInstance,
@@ -100,7 +100,7 @@ def test_a_list_that_was_shorter_than_announced_is_asked_for_again(
     monkeypatch.setenv("PACS_PIPELINE_WAREHOUSE__PATH", str(tmp_path / "warehouse.duckdb"))
     project = Project(load_settings(Path(__file__).parents[3] / "pacs_pipeline.example.yaml"))
     pacs = ForgetfulPacs()
-    client, retriever = cast(PacsClient, pacs), cast(Retriever, pacs)
+    client, retriever = cast(Archive, pacs), cast(Retriever, pacs)
     take_census(project, DAY, client)
     counts = [harvest(project, DAY, client, retriever).counts["landed"] for _ in range(3)]
     assert counts == [2, 3, 3]
