@@ -2,6 +2,7 @@
 
 from pacs_pipeline.pacs.archive import Archive, Retriever
 from pacs_pipeline.pacs.client import PacsClient
+from pacs_pipeline.pacs.dicomweb import DicomwebArchive, DicomwebRetriever
 from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.landing import describe
 from pacs_pipeline.pacs.receiver import StorageReceiver
@@ -11,6 +12,8 @@ __all__ = [
     "Archive",
     "CGetRetriever",
     "CMoveRetriever",
+    "DicomwebArchive",
+    "DicomwebRetriever",
     "Endpoint",
     "PacsClient",
     "Retriever",

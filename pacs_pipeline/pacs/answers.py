@@ -1,4 +1,4 @@
-"""C-FIND answers as values: read from their raw bytes, because archives pad, mistype and mislabel them."""
+"""Answers to queries as values: read from their raw bytes, because archives pad, mistype and mislabel them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from pacs_pipeline.errors import Permanent
-from pacs_pipeline.pacs.endpoint import Endpoint
+from pacs_pipeline.pacs.endpoint import Peer
 from pacs_pipeline.pacs.uids import is_uid
 from pacs_pipeline.records import InstanceRef, SeriesRef, StudyRef
 
@@ -22,7 +22,7 @@ _TIME = re.compile(r"[0-9:.]{1,16}")
 Answers = Sequence[Dataset]
 
 
-def studies(answers: Answers, study_date: dt.date, endpoint: Endpoint) -> tuple[tuple[StudyRef, ...], int]:
+def studies(answers: Answers, study_date: dt.date, endpoint: Peer) -> tuple[tuple[StudyRef, ...], int]:
     """The studies of ``study_date`` in order of UID, and how many answers were of another date.
 
     A study given more than once is merged: the union of its modalities, the larger of its counts. An answer
@@ -49,7 +49,7 @@ def studies(answers: Answers, study_date: dt.date, endpoint: Endpoint) -> tuple[
     return tuple(merged[uid] for uid in sorted(merged)), elsewhere
 
 
-def series(answers: Answers, study: StudyRef, endpoint: Endpoint) -> tuple[SeriesRef, ...]:
+def series(answers: Answers, study: StudyRef, endpoint: Peer) -> tuple[SeriesRef, ...]:
     """The series of ``study`` in order of UID, merged; series of other studies are left out."""
     own = [a for a in answers if text(a, "StudyInstanceUID") in ("", study.StudyInstanceUID)]
     _require_uids(own, "SeriesInstanceUID", endpoint)
@@ -65,7 +65,7 @@ def series(answers: Answers, study: StudyRef, endpoint: Endpoint) -> tuple[Serie
     return tuple(merged[uid] for uid in sorted(merged))
 
 
-def instances(answers: Answers, of: SeriesRef, endpoint: Endpoint) -> tuple[InstanceRef, ...]:
+def instances(answers: Answers, of: SeriesRef, endpoint: Peer) -> tuple[InstanceRef, ...]:
     """The instances of a series in order of UID, each once; instances of other series are left out."""
     own = [
         a
@@ -102,7 +102,7 @@ def text(answer: Dataset, keyword: str) -> str:
     return "\\".join(str(part) for part in parts).strip(" \0\t\r\n")
 
 
-def _require_uids(answers: Answers, keyword: str, endpoint: Endpoint) -> None:
+def _require_uids(answers: Answers, keyword: str, endpoint: Peer) -> None:
     values = [text(answer, keyword) for answer in answers]
     missing = sum(1 for value in values if not value)
     invalid = sum(1 for value in values if value and not is_uid(value))

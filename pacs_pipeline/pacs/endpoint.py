@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from pacs_pipeline.errors import SettingsError
 from pacs_pipeline.settings import SiteSettings
+
+
+class Peer(Protocol):
+    """Whoever answers, as far as messages need to know."""
+
+    @property
+    def where(self) -> str:
+        """Who that is, in words."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
