@@ -11,11 +11,12 @@ from urllib.parse import quote
 from pacs_pipeline.errors import PipelineError, Quarantine
 from pacs_pipeline.pacs.connection import Lost
 from pacs_pipeline.pacs.dicomweb import failures
+from pacs_pipeline.pacs.dicomweb.finishing import Finishing
 from pacs_pipeline.pacs.dicomweb.multipart import Malformed, Multipart
 from pacs_pipeline.pacs.dicomweb.part10 import read_file_meta
 from pacs_pipeline.pacs.dicomweb.service import Service
 from pacs_pipeline.pacs.dicomweb.session import Body, Session, boundary, media_type
-from pacs_pipeline.pacs.landing import OUT_OF_RESOURCES, Delivery, Landing
+from pacs_pipeline.pacs.landing import Delivery, Landing
 from pacs_pipeline.pacs.uids import is_uid
 from pacs_pipeline.records import InstanceRef, Reason, RetrievalFailure, RetrievalReport, SeriesRef
 from pacs_pipeline.settings import SiteSettings
@@ -54,8 +55,9 @@ class DicomwebRetriever:
         """Fetch the ``missing`` SOP Instance UIDs of a series into ``into``; see :class:`Retriever`."""
         landing = Landing(series, missing, into)
         classes = {ref.SOPInstanceUID: ref.SOPClassUID for ref in expected}
-        pursuit = _Pursuit(self._session, landing, classes)
-        pursuit.follow(whole=landing.missing.issuperset(classes))
+        with Finishing() as finishing:
+            pursuit = _Pursuit(self._session, landing, finishing, classes)
+            pursuit.follow(whole=landing.missing.issuperset(classes))
         return pursuit.report()
 
 
@@ -78,12 +80,12 @@ class _Pursuit:
 
     session: Session
     landing: Landing
+    finishing: Finishing
     classes: dict[str, str]
     said: dict[str, str] = field(default_factory=dict)  # of instances that did not come, why
     refusals: list[PipelineError] = field(default_factory=list)
     answered: bool = False  # for one instance at least, whatever the answer
     broken: str = ""  # how the service was lost
-    full: bool = False
 
     def follow(self, *, whole: bool) -> None:
         """Ask until each instance has landed or the service has answered for it."""
@@ -91,7 +93,7 @@ class _Pursuit:
             if not (whole and self._series()):
                 self._instances()
         except _DiskFull:
-            self.full = True
+            pass  # every instance that it hit is refused with a status that says so
         except PipelineError as problem:
             if not self.landing.deliveries:
                 raise
@@ -143,8 +145,18 @@ class _Pursuit:
     def _fetch(self, uid: str) -> None:
         """Make one request, for the whole series when ``uid`` is empty, and take what it brings.
 
-        Raises Lost, _Unanswered, _DiskFull, and what :meth:`Session.open` raises.
+        Raises Lost, _Unanswered, _DiskFull, and what :meth:`Session.open` raises; what came until then is kept.
         """
+        try:
+            self._request(uid)
+        finally:
+            self.finishing.wait()
+        if self.finishing.is_full:
+            raise _DiskFull
+        if uid in self.landing.open:
+            raise _Unanswered(f"the service did not send it although it answered with {failures.in_words(200)}")
+
+    def _request(self, uid: str) -> None:
         response = self.session.open(self._url(uid), ACCEPT, _WHAT)
         with response:
             self._judge(response.status_code, one=bool(uid))
@@ -166,8 +178,6 @@ class _Pursuit:
                 self.session.forget_connections()
                 detail = problem.detail if isinstance(problem, Quarantine) else str(problem)
                 raise _Unanswered(f"the answer of the service cannot be used: {detail}") from None
-            if uid in self.landing.open:
-                raise _Unanswered(f"the service did not send it although it answered with {failures.in_words(200)}")
 
     def _judge(self, status: int, *, one: bool) -> None:
         """Go on only with an answer that can hold instances."""
@@ -207,12 +217,14 @@ class _Pursuit:
             arrival.write(begin)
             for chunk in chunks:
                 arrival.write(chunk)
-                if arrival.problem is not None:
+                if arrival.problem:
                     break
-            if arrival.finish() == OUT_OF_RESOURCES:
-                raise _DiskFull
-        finally:
+        except BaseException:
             arrival.abandon()
+            raise
+        self.finishing.finish(arrival)
+        if arrival.problem or self.finishing.is_full:
+            raise _DiskFull
 
     def _url(self, uid: str) -> str:
         series = self.landing.series
@@ -224,7 +236,7 @@ class _Pursuit:
         """The account of every missing instance."""
         landing, series = self.landing, self.landing.series.SeriesInstanceUID
         failed = [RetrievalFailure(series, "", None, self.broken)] if self.broken else []
-        otherwise = "the disk was full" if self.full else "the service was lost"
+        otherwise = "the disk was full" if self.finishing.is_full else "the service was lost"
         failed += (
             RetrievalFailure(series, uid, None, self.said.get(uid, f"{otherwise} before it was sent"))
             for uid in sorted(landing.open)
