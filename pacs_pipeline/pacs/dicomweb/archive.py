@@ -185,7 +185,7 @@ class DicomwebArchive:
         """One query. Whatever it answers is a list."""
         try:
             page = search(**options)
-        except requests.RequestException:  # not JSON: the message of the error has it
+        except (requests.RequestException, ValueError, RecursionError):  # not JSON, which stands in the error
             page = None
         if not isinstance(page, list):
             raise Permanent(

@@ -33,7 +33,7 @@ _MORE = re.compile(r"(?:^|,)\s*299\s+(?![^,]*fuzzy)", re.IGNORECASE)  # PS3.18 8
 
 # These write addresses, which hold UIDs, into their logs. None of that may be written by this program, at any level
 # of the root logger; a person who debugs can set the level of these again.
-for _name in ("dicomweb_client", "requests", "urllib3"):
+for _name in ("dicomweb_client", "requests", "retrying", "urllib3"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
@@ -68,7 +68,7 @@ class Session(requests.Session):
         accept = (options.get("headers") or {}).get("Accept", "application/dicom+json")
         response = self.open(str(url), accept, what)
         with response:
-            if not response.ok:
+            if not 200 <= response.status_code < 300:
                 raise failures.failure(self.service, what, response.status_code)
             self.says_more = _MORE.search(response.headers.get("Warning", "")) is not None
             body = self._whole(Body(response), what)
