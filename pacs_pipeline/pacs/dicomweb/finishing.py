@@ -1,20 +1,21 @@
-"""Ends arrivals beside the reading of the next ones: most of it is waiting for the disk."""
+"""Writes instances beside the reading of the next ones: most of it is digesting, and waiting for the disk."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from pacs_pipeline.pacs.landing import OUT_OF_RESOURCES, Arrival
+from pacs_pipeline.pacs.landing import OUT_OF_RESOURCES
 
 _THREADS = 4
-_MOST = 8  # that are not at their end yet, each with an open file
+_MOST = 8  # that are not at their end yet: what the memory of a retrieval depends on
 
 
 class Finishing:
-    """A context manager; at its end, as after :meth:`wait`, every arrival is kept or refused, and closed."""
+    """A context manager; at its end, as after :meth:`wait`, every arrival is at its end, kept or refused."""
 
     def __init__(self) -> None:
         self.is_full = False  # the disk had no room for one of them
@@ -29,11 +30,11 @@ class Finishing:
     ) -> None:
         self._pool.shutdown()
 
-    def finish(self, arrival: Arrival) -> None:
-        """Have an arrival, whose data set is complete, judged and made durable; waits when many are on their way."""
+    def add(self, work: Callable[[], int]) -> None:
+        """Have ``work`` bring an arrival to its end and return its status; waits when many are on their way."""
         while len(self._pending) >= _MOST:
             self._settle()
-        self._pending.append(self._pool.submit(arrival.finish))
+        self._pending.append(self._pool.submit(work))
 
     def wait(self) -> None:
         """Until all are at their end."""

@@ -26,7 +26,7 @@ class Multipart:
         self._over = False
 
     def parts(self) -> Iterator[Iterator[memoryview]]:
-        """The content of each part in chunks that are valid until the next; ends after the closing delimiter.
+        """The content of each part in chunks; ends after the closing delimiter.
 
         Raises Malformed, and whatever ``read`` raises.
         """

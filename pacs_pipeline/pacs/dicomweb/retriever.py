@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
@@ -26,6 +28,7 @@ ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 
 _WHAT = "a retrieval"
 _CHUNK = 1 << 18
+_AT_ONCE = 1 << 22  # bytes of an instance that is written beside the reading of the next ones
 _LOSSES = 2  # one after another; then nobody is there any more
 _REFUSALS = 3  # for different instances, and nothing else: the service does not offer what we ask for
 _AWAY = frozenset({502, 504})  # what a proxy says of the service behind it
@@ -212,9 +215,23 @@ class _Pursuit:
             raise Quarantine(Reason.UNREADABLE, "its File Meta Information names no transfer syntax")
         instance = meta.MediaStorageSOPInstanceUID or uid  # the data set is asked whether that is true
         sop_class = meta.MediaStorageSOPClassUID or self.classes.get(instance, "")
-        arrival = self.landing.begin(Delivery(sop_class, instance, meta.TransferSyntaxUID, solicited=True))
+        delivery = Delivery(sop_class, instance, meta.TransferSyntaxUID, solicited=True)
+        pieces, size = [memoryview(begin)], len(begin)
+        for chunk in chunks:
+            pieces.append(chunk)
+            size += len(chunk)
+            if size > _AT_ONCE:
+                self._stream(delivery, chain(pieces, chunks))
+                break
+        else:
+            self.finishing.add(partial(_land, self.landing, delivery, pieces))
+        if self.finishing.is_full:
+            raise _DiskFull
+
+    def _stream(self, delivery: Delivery, chunks: Iterator[memoryview]) -> None:
+        """An instance that is too large to be held until it is complete."""
+        arrival = self.landing.begin(delivery)
         try:
-            arrival.write(begin)
             for chunk in chunks:
                 arrival.write(chunk)
                 if arrival.problem:
@@ -222,8 +239,8 @@ class _Pursuit:
         except BaseException:
             arrival.abandon()
             raise
-        self.finishing.finish(arrival)
-        if arrival.problem or self.finishing.is_full:
+        self.finishing.add(arrival.finish)
+        if arrival.problem:
             raise _DiskFull
 
     def _url(self, uid: str) -> str:
@@ -247,6 +264,16 @@ class _Pursuit:
             unexpected=tuple(landing.unexpected[uid] for uid in sorted(landing.unexpected)),
             duplicates=landing.duplicates,
         )
+
+
+def _land(landing: Landing, delivery: Delivery, pieces: Sequence[memoryview]) -> int:
+    arrival = landing.begin(delivery)
+    try:
+        for piece in pieces:
+            arrival.write(piece)
+        return arrival.finish()
+    finally:
+        arrival.abandon()
 
 
 def _chunks(body: Body) -> Iterator[memoryview]:

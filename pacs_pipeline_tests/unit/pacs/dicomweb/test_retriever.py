@@ -399,8 +399,8 @@ def test_the_same_instance_twice(tmp_path: Path) -> None:
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = samples(6)
-    put, left = Arrival._put, [4]
+    wanted = samples(40)
+    put, left = Arrival._put, [12]
 
     def full(self: Arrival, chunk: bytes) -> None:
         left[0] -= 1
@@ -414,7 +414,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert report.landed
     assert {failure.status for failure in report.failures} == {0xA700, None}
     assert "" not in said(report)
-    assert "the disk was full" in said(report)[wanted[5].uid]
+    assert "the disk was full" in said(report)[wanted[-1].uid]
     assert len(server.requests) == 1
 
 
