@@ -44,12 +44,15 @@ def _studies(server: OrthancServer) -> dict[str, int]:
     return {date: count for date, count in by_date.items() if len(date) == 8 and date.isdigit()}
 
 
-@pytest.mark.parametrize("protocol", ["c-get", "c-move"])
+@pytest.mark.parametrize("protocol", ["c-get", "c-move", "dicomweb"])
 def test_every_instance_is_published_or_quarantined_with_a_reason(
     tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver = free_port()
-    with orthanc(tmp_path, destinations={"PIPELINE": receiver}) as server, seaweedfs(tmp_path) as store:
+    with (
+        orthanc(tmp_path, destinations={"PIPELINE": receiver}, dicomweb=protocol == "dicomweb") as server,
+        seaweedfs(tmp_path) as store,
+    ):
         _fill(server)
         expected = _studies(server)
         assert sum(expected.values()) > 40
@@ -60,6 +63,7 @@ def test_every_instance_is_published_or_quarantined_with_a_reason(
             "start_date": "1990-01-01",
             "protocol": protocol,
             "pacs": {"host": server.host, "port": server.port, "ae_title": server.ae_title},
+            "dicomweb": {"url": server.dicomweb_url},
             "receiver": {"ae_title": "PIPELINE", "port": receiver, "bind": "127.0.0.1"},
         }
         content = {
