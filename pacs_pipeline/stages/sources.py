@@ -1,17 +1,92 @@
-"""Opens the archive of a site by its protocol."""
+"""The archive of a site by its protocol, asked within the site's access hours and limits."""
 
 from __future__ import annotations
 
-from pacs_pipeline.pacs import Archive, PacsClient, Retriever, open_dimse_retriever
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from pacs_pipeline.errors import Paused, Transient
+from pacs_pipeline.pacs import Access, Archive, PacsClient, Retriever, open_dimse_retriever
+from pacs_pipeline.records import InstanceRef, SeriesRef, StudyRef
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline.stages.project import Project
 
+T = TypeVar("T")
+GIB = 1 << 30
 
-def open_archive(project: Project, site: SiteSettings) -> Archive:  # noqa: ARG001
-    """What answers the census of ``site``; open it with ``with``."""
+
+@dataclass(frozen=True)
+class Source:
+    """A site's archive: how it is opened, and what its access control allows."""
+
+    site: SiteSettings
+    access: Access
+    open_archive: Callable[[], Archive]
+    open_retriever: Callable[[], Retriever]
+
+    @classmethod
+    def of(cls, project: Project, site: SiteSettings) -> Source:
+        """The source that the site's protocol asks for; nothing is opened."""
+        access = Access.of(site, project.zones.state.root / f"site={site.name}")
+        return cls(site, access, lambda: _archive(project, site), lambda: _retriever(project, site))
+
+    @property
+    def most(self) -> int:
+        """How many retrievers may work at once: a C-MOVE has one receiver, and it waits for one request."""
+        return 1 if self.site.protocol in ("c-move", "push") else self.site.access.associations
+
+    @property
+    def minimum_free_bytes(self) -> int:
+        """What a harvest leaves free on the disk of the landing zone."""
+        return int(self.site.minimum_free_gib * GIB)
+
+    @contextmanager
+    def archive(self) -> Iterator[Archive]:
+        """The archive over one association of the site's budget. Raises Paused when the site is closed."""
+        self.access.require_open()
+        with self.access.association(), self.open_archive() as archive:
+            yield _Polite(archive, self.access)
+
+
+@dataclass(frozen=True)
+class _Polite(Archive):
+    """Asks only while the site is open, and tells the access control how long the answers take."""
+
+    inner: Archive
+    access: Access
+
+    def check(self) -> str:
+        return self._asked("echo", self.inner.check)
+
+    def find_studies(self, study_date: dt.date) -> tuple[StudyRef, ...]:
+        return self._asked("find studies", lambda: self.inner.find_studies(study_date))
+
+    def find_instances(self, series: SeriesRef) -> tuple[InstanceRef, ...]:
+        return self._asked("find instances", lambda: self.inner.find_instances(series))
+
+    def _asked(self, kind: str, ask: Callable[[], T]) -> T:
+        self.access.require_open()
+        start = time.monotonic()
+        try:
+            answer = ask()
+        except Paused:
+            raise
+        except Transient:
+            self.access.failed()
+            raise
+        self.access.observe(kind, time.monotonic() - start)
+        self.access.succeeded()
+        return answer
+
+
+def _archive(project: Project, site: SiteSettings) -> Archive:  # noqa: ARG001
     return PacsClient(site)
 
 
-def open_retriever(project: Project, site: SiteSettings) -> Retriever:  # noqa: ARG001
-    """What brings the instances of ``site``; open it with ``with``."""
+def _retriever(project: Project, site: SiteSettings) -> Retriever:  # noqa: ARG001
     return open_dimse_retriever(site)
