@@ -103,12 +103,13 @@ class StudyRef:
 
 @dataclass(frozen=True, slots=True)
 class InstanceRef:
-    """One instance as the PACS listed it at IMAGE level."""
+    """One instance as the archive listed it. ``version`` changes with the content, where the archive can tell."""
 
     StudyInstanceUID: str
     SeriesInstanceUID: str
     SOPInstanceUID: str
     SOPClassUID: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pacs_pipeline import contracts, warehouse
 from pacs_pipeline.errors import PipelineError
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline.stages.project import Project
-from pacs_pipeline.stages.sources import open_archive
+from pacs_pipeline.stages.sources import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def _zones(project: Project) -> Iterator[CheckResult]:
 
 
 def _reach(project: Project, site: SiteSettings) -> str:
-    with open_archive(project, site) as archive:
+    with Source.of(project, site).open_archive() as archive:
         return archive.check()
 
 

@@ -45,25 +45,33 @@ UNLISTED = "unlisted"
 """The count of announced instances of series whose instances the archive could not list; unavailable, too."""
 
 
-def harvest(project: Project, partition: Partition, source: Source, progress: Progress = silent) -> Manifest:
+def harvest(
+    project: Project, partition: Partition, source: Source, progress: Progress = silent, *, again: bool = False
+) -> Manifest:
     """Fetch what the archive lists and the landing zone does not have yet; of what is there, only what changed.
 
     An instance that the archive refuses is written down as unavailable with its status. A series that is lost in
     the middle does not keep the others from coming; Transient is raised at the end, so that the next run continues,
     until the series has failed in as many runs as the site's ``tries`` and is set aside as unavailable. What the
     archive does not list any more is kept or withdrawn, as the site says. Raises Paused when the site closes.
+
+    A query does not tell that an instance has another content than before under the same UID. With ``again``
+    everything is fetched once more and compared; what differs is a new version.
     """
     folder = project.zones.landing.partition(partition)
     with project.lock(partition):
         census = project.require(partition, Stage.CENSUS)
         previous = project.manifest(partition, Stage.HARVEST)
         project.verify_tables(census)
-        zone = LandingZone.of(project, folder, previous)
+        zone = LandingZone.of(project, folder, previous, again=again)
         tries = Tries.read(folder, source.site.tries)
         series = list(storage.read_rows(folder / "census.parquet"))
         run = _Run(partition, source, zone, tries)
         run.list_instances(project, series)
-        run.fetch(progress)
+        try:
+            run.fetch(progress)
+        finally:
+            zone.restore()
         run.settle()
         rows = sorted(run.rows(), key=lambda row: (row["SOPInstanceUID"], row["status"]))
         table = project.write_table(folder / "harvest.parquet", rows, storage.HARVEST)

@@ -27,17 +27,19 @@ class LandingZone:
 
     folder: Path  # of the partition
     before: Mapping[str, Mapping[str, Any]]
+    again: bool = False  # everything is to come once more, and to be compared
     have: dict[str, LandedInstance] = field(default_factory=dict)
-    replaced: dict[str, LandedInstance] = field(default_factory=dict)  # by another version, which has to come
+    replaced: dict[str, LandedInstance] = field(default_factory=dict)  # put aside for a version that has to come
     versions: dict[str, str] = field(default_factory=dict)  # what the archive says of the version
+    restored: set[str] = field(default_factory=set)  # what should have come anew and did not
 
     @classmethod
-    def of(cls, project: Project, folder: Path, previous: Manifest | None) -> LandingZone:
+    def of(cls, project: Project, folder: Path, previous: Manifest | None, *, again: bool = False) -> LandingZone:
         """The zone as the last harvest left it; without intact records the files themselves still tell."""
         if previous is None or not project.intact(previous):
-            return cls(folder, {})
+            return cls(folder, {}, again)
         rows = storage.read_rows(folder / "harvest.parquet")
-        return cls(folder, {row["SOPInstanceUID"]: row for row in rows if row["status"] != UNEXPECTED})
+        return cls(folder, {row["SOPInstanceUID"]: row for row in rows if row["status"] != UNEXPECTED}, again)
 
     def series_folder(self, name: str) -> Path:
         """The folder of a series, by a name that tells nothing: paths stand in messages of the disk."""
@@ -57,13 +59,22 @@ class LandingZone:
         return missing
 
     def land(self, arrived: Iterable[LandedInstance]) -> None:
-        """Note what has arrived. The same content under a new version is no new version: the old file goes."""
+        """Note what has arrived. What was put aside for it goes when its content is the same."""
         for landed in arrived:
-            uid = landed.SOPInstanceUID
-            old = self.replaced.pop(uid, None)
+            old = self.replaced.pop(landed.SOPInstanceUID, None)
             if old is not None and old.sha256 == landed.sha256:
                 old.path.unlink(missing_ok=True)
-            self.have[uid] = landed
+            self.have[landed.SOPInstanceUID] = landed
+
+    def restore(self) -> None:
+        """Give back its name to what was put aside and had no successor."""
+        for uid, old in self.replaced.items():
+            path = old.path.with_name(f"{uid}.dcm")
+            if not path.exists():
+                old.path.rename(path)
+            self.have[uid] = replace(old, path=path)
+            self.restored.add(uid)
+        self.replaced.clear()
 
     def not_listed(self, listed: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """The rows of what had landed once and is not ``listed`` by the archive, in order of UID."""
@@ -73,17 +84,22 @@ class LandingZone:
                 yield uid, dict(row) if there else {**row, "path": "", "size": 0}
 
     def _found(self, into: Path, ref: InstanceRef) -> LandedInstance | None:
-        uid = ref.SOPInstanceUID
-        path = into / f"{uid}.dcm"
+        landed = self._there(into, ref.SOPInstanceUID)
+        if landed is None:
+            return None
+        row = self.before.get(ref.SOPInstanceUID)
+        if self.again or (row is not None and row["version"] != ref.version):
+            self._put_aside(landed)
+            return None
+        return landed
+
+    def _there(self, into: Path, uid: str) -> LandedInstance | None:
         row = self.before.get(uid)
         if row is not None and row["path"]:
             landed = _recorded(self.folder, row)
-            if not landed.path.is_file() or landed.path.stat().st_size != landed.size:
-                return None
-            if row["version"] == ref.version:
+            if landed.path.is_file() and landed.path.stat().st_size == landed.size:
                 return landed
-            self._put_aside(landed)
-            return None
+        path = into / f"{uid}.dcm"
         if not path.exists():
             return None
         try:
@@ -93,22 +109,27 @@ class LandingZone:
             return None
 
     def _put_aside(self, landed: LandedInstance) -> None:
-        stem = landed.path.name.removesuffix(".dcm")
+        uid = landed.SOPInstanceUID
         number = 1
-        while (aside := landed.path.with_name(f"{stem}.v{number}.dcm")).exists():
+        while (aside := landed.path.with_name(f"{uid}.v{number}.dcm")).exists():
             number += 1
         landed.path.rename(aside)
-        self.replaced[landed.SOPInstanceUID] = replace(landed, path=aside)
+        self.replaced[uid] = replace(landed, path=aside)
 
-    def row(self, landed: LandedInstance, status: str = LANDED, detail: str = "") -> dict[str, Any]:
-        """The row of an instance that lies in the zone."""
+    def row(self, landed: LandedInstance) -> dict[str, Any]:
+        """The row of an instance that lies in the zone; what did not come anew keeps the version that it has."""
+        uid = landed.SOPInstanceUID
+        old = self.before.get(uid)
+        kept = uid in self.restored
+        detail = "another version did not come" if kept else ""
+        version = old["version"] if kept and old is not None else self.versions.get(uid, "")
         ref = InstanceRef(landed.StudyInstanceUID, landed.SeriesInstanceUID, landed.SOPInstanceUID, landed.SOPClassUID)
-        return row_of(ref, status, detail) | {
+        return row_of(ref, LANDED, detail) | {
             "TransferSyntaxUID": landed.TransferSyntaxUID,
             "path": landed.path.relative_to(self.folder).as_posix(),
             "size": landed.size,
             "sha256": landed.sha256,
-            "version": self.versions.get(landed.SOPInstanceUID, ""),
+            "version": version,
         }
 
 

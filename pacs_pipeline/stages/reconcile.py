@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from pacs_pipeline import storage, warehouse
 from pacs_pipeline.records import Books, Manifest, Partition, Stage, VerdictStatus
-from pacs_pipeline.stages.harvest import UNAVAILABLE, UNEXPECTED
+from pacs_pipeline.stages.landing_zone import UNAVAILABLE, UNEXPECTED
 from pacs_pipeline.stages.ledger import QUARANTINED, RELEASED
 from pacs_pipeline.stages.project import Project
 from pacs_pipeline.stages.staleness import reconcile_inputs

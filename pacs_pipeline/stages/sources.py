@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeVar
 
 from pacs_pipeline.errors import Paused, Transient
@@ -26,8 +25,8 @@ class Source:
 
     site: SiteSettings
     access: Access
-    open_archive: Callable[[], Archive]
-    open_retriever: Callable[[], Retriever]
+    open_archive: Callable[[], AbstractContextManager[Archive]]
+    open_retriever: Callable[[], AbstractContextManager[Retriever]]
 
     @classmethod
     def of(cls, project: Project, site: SiteSettings) -> Source:
@@ -84,9 +83,9 @@ class _Polite(Archive):
         return answer
 
 
-def _archive(project: Project, site: SiteSettings) -> Archive:  # noqa: ARG001
+def _archive(project: Project, site: SiteSettings) -> AbstractContextManager[Archive]:  # noqa: ARG001
     return PacsClient(site)
 
 
-def _retriever(project: Project, site: SiteSettings) -> Retriever:  # noqa: ARG001
+def _retriever(project: Project, site: SiteSettings) -> AbstractContextManager[Retriever]:  # noqa: ARG001
     return open_dimse_retriever(site)

@@ -96,7 +96,7 @@ def stale_from(state: PartitionState, now: Fingerprints) -> tuple[Stage, str] | 
         return (Stage.HARVEST, "new studies") if census.counts.get("series", 0) else None
     if harvest.inputs.get("census") != census.digest:
         return Stage.HARVEST, "the PACS has new or changed series"
-    if harvest.counts.get("unavailable", 0):
+    if harvest.counts.get("unavailable", 0) > harvest.counts.get("set_aside", 0):
         return Stage.HARVEST, "instances were unavailable"
     deidentified = state.manifests.get(Stage.DEIDENTIFY)
     if deidentified is None:
