@@ -136,7 +136,7 @@ class Access:
         reason = f" ({' '.join(stop.reason.split())[:200]})" if stop.reason else ""
         return Paused(
             f"{self.site.name}: stopped{who}{since}{reason}",
-            fix=f"the run continues after 'pacs-pipeline start --site {self.site.name}', in the site's next window",
+            fix=f"the run continues after 'pacs-pipeline start --site {self.site.name}', when the site is open",
         )
 
     def closed(self, now: dt.datetime) -> Paused | None:
@@ -160,7 +160,7 @@ class Access:
             f"{self.site.name}: {state.failures} requests failed one after another; "
             f"nobody asks before {self._clock(state.until)}",
             until=state.until,
-            fix="the run continues after that, in the site's next window; if it stays like this, look at archive and "
+            fix="the run continues after that, when the site is open; if it stays like this, look at archive and "
             f"network, and end the pause with 'pacs-pipeline start --site {self.site.name}'",
         )
 
@@ -287,6 +287,7 @@ class Access:
 
     def _opening(self, now: dt.datetime) -> Opening | None:
         """What the calendar says, looked up again only when it changes."""
+        now = now.astimezone(dt.UTC)
         if self._looked is not None:
             begin, end, opening = self._looked
             if begin <= now < end:
