@@ -41,6 +41,10 @@ def _utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
+def _last_failed(state: CircuitState) -> str:
+    return "its last request failed" if state.failures == 1 else f"its last {state.failures} requests failed"
+
+
 class Access:
     """Access to one site's archive, for all that one process does there. Thread-safe.
 
@@ -157,8 +161,7 @@ class Access:
         if not state.is_open(now) or state.until is None:
             return None
         return Paused(
-            f"{self.site.name}: {state.failures} requests failed one after another; "
-            f"nobody asks before {self._clock(state.until)}",
+            f"{self.site.name}: {_last_failed(state)}; nobody asks before {self._clock(state.until)}",
             until=state.until,
             fix="the run continues after that, when the site is open; if it stays like this, look at archive and "
             f"network, and end the pause with 'pacs-pipeline start --site {self.site.name}'",
@@ -176,7 +179,8 @@ class Access:
         circuit = self._circuit.state(now)
         pause_ended = circuit.until if circuit.is_half_open(now) else circuit.ended
         others = (self._kill_switch.lifted, pause_ended)
-        return max([begin, *(other for other in others if other is not None and other <= now)]).isoformat()
+        latest = max([begin, *(other for other in others if other is not None and other <= now)])
+        return latest.astimezone(dt.UTC).isoformat()
 
     # how much at once, how fast
 
@@ -223,7 +227,7 @@ class Access:
             self._budgeted().failed(in_use=self._in_use)
         state = self._circuit.failed(self._now())
         if state.until is not None:
-            log.warning("%s: %d requests failed one after another", self.site.name, state.failures)
+            log.warning("%s: %s; nobody asks before %s", self.site.name, _last_failed(state), self._clock(state.until))
 
     def succeeded(self) -> None:
         """A request succeeded."""

@@ -109,7 +109,8 @@ class Circuit:
         """Somebody knows that the archive is well again; whether the circuit had been open."""
         with shared.locked(self._gate):
             before = self.state(now)
-            self._write(CircuitState(ended=now if before.until is not None else before.ended))
+            if before.failures or before.until is not None:
+                self._write(CircuitState(ended=now if before.until is not None else before.ended))
         return before.until is not None
 
     def give_up(self) -> None:

@@ -134,6 +134,7 @@ class Lock:
         """Give the lock back."""
         if os.getpid() == self._owner and self._descriptor in _held:  # a forked child closed its copy already
             _held.discard(self._descriptor)
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # a child that is being forked may have a copy still
             os.close(self._descriptor)
 
 

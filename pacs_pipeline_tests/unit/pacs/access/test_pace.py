@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,7 +41,7 @@ def test_it_begins_with_one_and_adds_one_at_a_time_up_to_the_budget() -> None:
         answers(subject, clock, USUAL, 1)
     assert seen[0] == 1
     assert max(seen) == 8
-    assert all(after - before in (0, 1) for before, after in zip(seen, seen[1:], strict=False))
+    assert all(after - before in (0, 1) for before, after in pairwise(seen))
 
 
 def test_slower_than_the_factor_halves_down_to_one_and_then_pauses_grow() -> None:
