@@ -13,7 +13,9 @@ import typer
 from rich.markup import escape
 
 from pacs_pipeline.cli import terminal
+from pacs_pipeline.cli.access import app as access_app
 from pacs_pipeline.cli.demo import app as demo_app
+from pacs_pipeline.cli.options import Config, Site
 from pacs_pipeline.cli.profiles import app as profile_app
 from pacs_pipeline.errors import PipelineError, SettingsError
 
@@ -28,13 +30,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(access_app)
 app.add_typer(demo_app, name="demo")
 app.add_typer(profile_app, name="profile")
 
-Config = Annotated[
-    Path | None, typer.Option("--config", help="the settings; default $PACS_PIPELINE_CONFIG or ./pacs_pipeline.yaml")
-]
-Site = Annotated[str, typer.Option("--site", help="the name of a site in the settings")]
 From = Annotated[dt.datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first study date")]
 To = Annotated[dt.datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="last study date")]
 

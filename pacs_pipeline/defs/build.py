@@ -34,7 +34,7 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, object] | No
     return dg.Definitions(
         assets=[asset for site in settings.sites for asset in site_assets(site, contracts)],
         jobs=[job for of_site in jobs.values() for job in of_site.all],
-        schedules=[nightly(site, jobs[site.name].chain, status) for site in settings.sites],
+        schedules=[nightly(project, site, jobs[site.name].chain, status) for site in settings.sites],
         sensors=[staleness_sensor(settings, {name: of_site.chain for name, of_site in jobs.items()})],
         resources={
             "project": project,

@@ -1,5 +1,6 @@
 """Talks to a PACS: census, retrieval, the storage receiver. The only room that imports pynetdicom (with the demo)."""
 
+from pacs_pipeline.pacs.access import Access
 from pacs_pipeline.pacs.archive import Archive, Retriever
 from pacs_pipeline.pacs.client import PacsClient
 from pacs_pipeline.pacs.endpoint import Endpoint
@@ -8,6 +9,7 @@ from pacs_pipeline.pacs.receiver import StorageReceiver
 from pacs_pipeline.pacs.retrieve import CGetRetriever, CMoveRetriever, open_dimse_retriever
 
 __all__ = [
+    "Access",
     "Archive",
     "CGetRetriever",
     "CMoveRetriever",
