@@ -81,8 +81,9 @@ def failure(endpoint: Endpoint, error: BaseException | None) -> PipelineError:
         return _mistrusted(endpoint, error)
     if isinstance(error, ssl.SSLEOFError) or not isinstance(error, ssl.SSLError):  # it hung up, or was silent
         return Transient(
-            f"{endpoint.where} ended the TLS handshake without an answer",
-            fix="check that this port speaks TLS and which certificates it trusts; the run may be retried",
+            f"{endpoint.where} ended the TLS connection without a reason",
+            fix="check that this port speaks TLS and that the PACS trusts the certificate in pacs.tls; the run may be "
+            "retried",
         )
     reason = error.reason or ""
     if reason in _PLAIN:
