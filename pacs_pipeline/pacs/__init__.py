@@ -4,8 +4,8 @@ from pacs_pipeline.pacs.access import Access
 from pacs_pipeline.pacs.archive import Archive, Retriever
 from pacs_pipeline.pacs.client import PacsClient
 from pacs_pipeline.pacs.endpoint import Endpoint
-from pacs_pipeline.pacs.landing import describe
-from pacs_pipeline.pacs.receiver import StorageReceiver
+from pacs_pipeline.pacs.landing import Delivery, describe
+from pacs_pipeline.pacs.receiver import Sink, StorageReceiver, open_receiver
 from pacs_pipeline.pacs.retrieve import CGetRetriever, CMoveRetriever, open_dimse_retriever
 
 __all__ = [
@@ -13,10 +13,13 @@ __all__ = [
     "Archive",
     "CGetRetriever",
     "CMoveRetriever",
+    "Delivery",
     "Endpoint",
     "PacsClient",
     "Retriever",
+    "Sink",
     "StorageReceiver",
     "describe",
     "open_dimse_retriever",
+    "open_receiver",
 ]

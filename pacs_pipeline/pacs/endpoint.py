@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pacs_pipeline.errors import SettingsError
-from pacs_pipeline.settings import SiteSettings
+from pacs_pipeline.settings import SiteSettings, TlsSettings, UserIdentitySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class Endpoint:
     ae_title: str  # the PACS's own, "called"
     calling_ae_title: str  # ours
     timeout: float = 60.0
+    tls: TlsSettings | None = None
+    user_identity: UserIdentitySettings | None = None
 
     @classmethod
     def of(cls, site: SiteSettings) -> Endpoint:
@@ -31,6 +33,8 @@ class Endpoint:
             ae_title=site.pacs.ae_title,
             calling_ae_title=site.ae_title,
             timeout=site.timeout_seconds,
+            tls=site.pacs.tls,
+            user_identity=site.pacs.user_identity,
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import mmap
@@ -33,6 +34,8 @@ CANNOT_UNDERSTAND = 0xC000
 
 _PREFIX = b"\0" * 128 + b"DICM"
 _PARTIAL = ".part"
+_LOOK_EVERY = 1 << 26  # bytes of one instance after which its disk is looked at again
+_RESERVED = "less is free than the site's minimum_free_gib"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,11 @@ class Landing:
 
     Thread-safe: a PACS may send over several associations at once. Only instances that were asked for and
     whose data set is whole and belongs to the series get a final name, ``<SOPInstanceUID>.dcm``; each is
-    flushed to the disk, file and folder, before the PACS is told that it was stored.
+    flushed to the disk, file and folder, before the PACS is told that it was stored. When less than
+    ``minimum_free_bytes`` of the disk are free, nothing more is taken.
     """
 
-    def __init__(self, series: SeriesRef, missing: Collection[str], into: Path) -> None:
+    def __init__(self, series: SeriesRef, missing: Collection[str], into: Path, *, minimum_free_bytes: int = 0) -> None:
         self.series = series
         self.missing = frozenset(missing)
         self.into = into
@@ -62,6 +66,8 @@ class Landing:
         self.refused: dict[str, RetrievalFailure] = {}
         self.unexpected: dict[str, InstanceRef] = {}
         self.duplicates = 0
+        self.is_full = False  # an instance could not be kept for want of room
+        self.minimum_free_bytes = minimum_free_bytes
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._strays: list[RetrievalFailure] = []
@@ -101,7 +107,7 @@ class Landing:
             with self._lock:  # a status, because None without a UID says that the association was lost
                 self._strays.append(replace(self._failure("", Reason.WRONG_INSTANCE, detail), status=INVALID_INSTANCE))
             return INVALID_INSTANCE
-        if arrival.problem is not None:
+        if arrival.problem:
             return self._no_room(uid, arrival.problem)
         try:
             found = arrival.identity()
@@ -159,7 +165,7 @@ class Landing:
                     sha256=digest,
                 )
         except OSError as error:
-            return self._no_room(uid, error)
+            return self._no_room(uid, _in_words(error))
         return STORED
 
     def _again(self, uid: str, digest: str) -> int:
@@ -182,10 +188,10 @@ class Landing:
                 self.refused[uid] = failure
         return status
 
-    def _no_room(self, uid: str, error: OSError) -> int:
-        reason = os.strerror(error.errno) if error.errno else "input/output error"
+    def _no_room(self, uid: str, reason: str) -> int:
         message = f"could not be written to the landing zone: {reason}"
         with self._lock:
+            self.is_full = True
             self.refused[uid] = RetrievalFailure(self.series.SeriesInstanceUID, uid, OUT_OF_RESOURCES, message)
         return OUT_OF_RESOURCES
 
@@ -202,18 +208,20 @@ class Arrival:
 
     def __init__(self, landing: Landing, delivery: Delivery, path: Path) -> None:
         self.path = path
-        self.problem: OSError | None = None  # the disk refused; what follows is read and dropped
+        self.problem = ""  # why the disk refuses; what follows is read and dropped
         self._landing = landing
         self._delivery = delivery
         self._digest = hashlib.sha256()
         self._head = _PREFIX + _file_meta(delivery)
         self._file: BinaryIO | None = None
         self.size = len(self._head)  # of the file so far, in bytes
+        self._looked_at = 0  # the size when there was room
         try:
+            self._require_room()
             self._file = path.open("xb", buffering=0)
             self._put(self._head)
         except OSError as error:
-            self.problem = error
+            self.problem = _in_words(error)
 
     @property
     def sha256(self) -> str:
@@ -222,12 +230,14 @@ class Arrival:
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Take the next bytes of the data set."""
-        if self.problem is not None:
+        if self.problem:
             return
         try:
+            if self.size - self._looked_at > _LOOK_EVERY:
+                self._require_room()
             self._put(chunk)
         except OSError as error:
-            self.problem = error
+            self.problem = _in_words(error)
         else:
             self.size += len(chunk)
             self._digest.update(chunk)
@@ -263,6 +273,15 @@ class Arrival:
             self._file.close()
         with contextlib.suppress(OSError):  # the disk is full or gone, which the status has said
             self.path.unlink(missing_ok=True)
+
+    def _require_room(self) -> None:
+        """Raises OSError when the disk is full but for what must stay free."""
+        self._looked_at = self.size
+        if not self._landing.minimum_free_bytes:
+            return
+        disk = os.statvfs(self._landing.into)
+        if disk.f_bavail * disk.f_frsize < self._landing.minimum_free_bytes:
+            raise OSError(errno.ENOSPC, _RESERVED)
 
     def _put(self, chunk: bytes | bytearray | memoryview) -> None:
         rest = memoryview(chunk)
@@ -333,6 +352,10 @@ def _read_file_meta(content: mmap.mmap) -> tuple[str, int]:
         raise Quarantine(Reason.UNREADABLE, "TransferSyntaxUID is missing")
     (size,) = struct.unpack_from("<H", content, at + 6)
     return content[at + 8 : at + 8 + size].rstrip(b"\0 ").decode("ascii", "replace"), end
+
+
+def _in_words(error: OSError) -> str:
+    return error.strerror or "input/output error"
 
 
 def _sync_folder(folder: Path) -> None:

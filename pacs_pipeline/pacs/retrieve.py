@@ -22,9 +22,9 @@ from pacs_pipeline.pacs.connection import Lost
 from pacs_pipeline.pacs.contexts import Proposal, proposals
 from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.identifier import identifier_of
-from pacs_pipeline.pacs.landing import Arrival, Landing
+from pacs_pipeline.pacs.landing import OUT_OF_RESOURCES, Arrival, Landing
 from pacs_pipeline.pacs.negotiation import connect
-from pacs_pipeline.pacs.receiver import StorageReceiver, delivery
+from pacs_pipeline.pacs.receiver import StorageReceiver, delivery, open_receiver
 from pacs_pipeline.pacs.uids import is_uid
 from pacs_pipeline.records import InstanceRef, RetrievalFailure, RetrievalReport, SeriesRef
 from pacs_pipeline.settings import SiteSettings
@@ -63,10 +63,14 @@ class Outcome:
 
 
 class DimseRetriever(ABC):
-    """Brings instances of one site (see :class:`Retriever`). What it holds open is shared by all its requests."""
+    """Brings instances of one site (see :class:`Retriever`). What it holds open is shared by all its requests.
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    Of the disk it writes to, ``minimum_free_bytes`` stay free.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, minimum_free_bytes: int = 0) -> None:
         self._endpoint = endpoint
+        self._minimum_free_bytes = minimum_free_bytes
         self._association: Association | None = None
 
     def __enter__(self) -> Self:
@@ -87,7 +91,7 @@ class DimseRetriever(ABC):
         self, series: SeriesRef, expected: Sequence[InstanceRef], missing: Collection[str], into: Path
     ) -> RetrievalReport:
         """Fetch the ``missing`` SOP Instance UIDs of a series into ``into``; see :class:`Retriever`."""
-        landing = Landing(series, missing, into)
+        landing = Landing(series, missing, into, minimum_free_bytes=self._minimum_free_bytes)
         pursuit = _Pursuit(self._endpoint, landing)
         classes = {ref.SOPInstanceUID: ref.SOPClassUID for ref in expected}
         everything = landing.missing.issuperset(classes)
@@ -116,8 +120,8 @@ class DimseRetriever(ABC):
 class CGetRetriever(DimseRetriever):
     """Retrieval over the association we open: nothing has to reach us, which suits firewalls."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(endpoint)
+    def __init__(self, endpoint: Endpoint, *, minimum_free_bytes: int = 0) -> None:
+        super().__init__(endpoint, minimum_free_bytes=minimum_free_bytes)
         self._proposal: Proposal | None = None
 
     def _routes(self, modality: str, sop_classes: Collection[str]) -> Iterable[Route]:
@@ -129,6 +133,9 @@ class CGetRetriever(DimseRetriever):
         context = self._context(association, STUDY_ROOT_GET, "C-GET in the Study Root model", "c-move")
 
         def store(message: Message) -> Arrival:
+            if landing.is_full:  # the rest would be read for nothing
+                association.abort()
+                raise Lost("there is no room for what comes")
             return landing.begin(delivery(message, solicited=True))
 
         return _outcome(association.ask(context, CommandField.C_GET_RQ, _identifier(landing.series, uids), store=store))
@@ -165,8 +172,8 @@ class _GetRoute:
 class CMoveRetriever(DimseRetriever):
     """Retrieval to our own receiver, which the PACS knows by AE title, host and port."""
 
-    def __init__(self, endpoint: Endpoint, receiver: StorageReceiver) -> None:
-        super().__init__(endpoint)
+    def __init__(self, endpoint: Endpoint, receiver: StorageReceiver, *, minimum_free_bytes: int = 0) -> None:
+        super().__init__(endpoint, minimum_free_bytes=minimum_free_bytes)
         self._receiver = receiver
 
     def __enter__(self) -> Self:
@@ -236,12 +243,11 @@ class _MoveRoute:
 def open_dimse_retriever(site: SiteSettings) -> DimseRetriever:
     """C-GET or C-MOVE, as a site's settings ask; open it with ``with``."""
     endpoint = Endpoint.of(site)
+    reserve = int(site.minimum_free_gib * 2**30)
     if site.protocol == "c-get" or site.receiver is None:  # the settings guarantee a receiver for c-move
-        return CGetRetriever(endpoint)
-    receiver = StorageReceiver(
-        site.receiver.ae_title, site.receiver.port, bind=site.receiver.bind, timeout=site.timeout_seconds
-    )
-    return CMoveRetriever(endpoint, receiver)
+        return CGetRetriever(endpoint, minimum_free_bytes=reserve)
+    receiver = open_receiver(site.receiver, timeout=site.timeout_seconds)
+    return CMoveRetriever(endpoint, receiver, minimum_free_bytes=reserve)
 
 
 @dataclass
@@ -256,7 +262,7 @@ class _Pursuit:
     endpoint: Endpoint
     landing: Landing
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    broken: str = ""  # how the PACS was lost
+    broken: str = ""  # how the PACS was lost, or that the disk was
     lists_work: bool = False
 
     @property
@@ -291,6 +297,9 @@ class _Pursuit:
             return set(uids)
         still_open = self.landing.open.intersection(uids)
         self.outcomes.update(dict.fromkeys(still_open, outcome))
+        if self.landing.is_full:
+            self.broken = "the landing zone takes no more"
+            return set(uids)
         if outcome.status is None:
             loss = dimse.lost(self.endpoint, "a retrieval")
             if not self.landing.deliveries and not outcome.answered:
@@ -309,7 +318,8 @@ class _Pursuit:
     def report(self) -> RetrievalReport:
         """The account of every missing instance."""
         series = self.landing.series.SeriesInstanceUID
-        failures = [RetrievalFailure(series, "", None, self.broken)] if self.broken else []
+        status = OUT_OF_RESOURCES if self.landing.is_full else None
+        failures = [RetrievalFailure(series, "", status, self.broken)] if self.broken else []
         failures += (self._failure(series, uid) for uid in sorted(self.landing.open))
         return RetrievalReport(
             landed=tuple(self.landing.landed[uid] for uid in sorted(self.landing.landed)),
@@ -319,6 +329,8 @@ class _Pursuit:
         )
 
     def _failure(self, series: str, uid: str) -> RetrievalFailure:
+        if self.landing.is_full:
+            return RetrievalFailure(series, uid, OUT_OF_RESOURCES, "the landing zone takes no more")
         outcome = self.outcomes.get(uid)
         if outcome is None or outcome.status is None:
             return RetrievalFailure(series, uid, None, "the association was lost before it was sent")
