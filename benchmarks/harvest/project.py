@@ -12,7 +12,7 @@ from benchmarks.harvest.sources import Source
 from pacs_pipeline.demo.ct_set import WrittenSlice
 from pacs_pipeline.demo.ports import LOOPBACK
 from pacs_pipeline.errors import Transient
-from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Endpoint, Retriever, StorageReceiver
+from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Endpoint, Landing, Retriever, StorageReceiver
 from pacs_pipeline.records import InstanceRef, SeriesRef
 
 AE_TITLE = "BENCH_PROJECT"
@@ -42,7 +42,7 @@ def _seconds(retriever: AbstractContextManager[Retriever], items: Sequence[Writt
             instance
             for series, refs in wanted.items()
             for instance in opened.retrieve(
-                series, refs, {ref.SOPInstanceUID for ref in refs}, into / series.SeriesInstanceUID
+                Landing(series, {ref.SOPInstanceUID for ref in refs}, into / series.SeriesInstanceUID), refs
             ).landed
         ]
     seconds = time.perf_counter() - start

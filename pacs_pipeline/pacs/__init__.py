@@ -4,7 +4,7 @@ from pacs_pipeline.pacs.access import Access
 from pacs_pipeline.pacs.archive import Archive, Retriever
 from pacs_pipeline.pacs.client import PacsClient
 from pacs_pipeline.pacs.endpoint import Endpoint
-from pacs_pipeline.pacs.landing import Delivery, describe
+from pacs_pipeline.pacs.landing import Delivery, Landing, describe
 from pacs_pipeline.pacs.receiver import Sink, StorageReceiver, open_receiver
 from pacs_pipeline.pacs.retrieve import CGetRetriever, CMoveRetriever, open_dimse_retriever
 
@@ -15,6 +15,7 @@ __all__ = [
     "CMoveRetriever",
     "Delivery",
     "Endpoint",
+    "Landing",
     "PacsClient",
     "Retriever",
     "Sink",

@@ -288,6 +288,10 @@ class Association:
             return
         self._connection.close()
 
+    def hang_up(self) -> None:
+        """Break the connection off, from any thread: whoever waits for the peer is told that it is lost."""
+        self._connection.hang_up()
+
     def abort(self) -> None:
         """End the association at once."""
         self._connection.abort()

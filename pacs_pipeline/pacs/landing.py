@@ -10,12 +10,12 @@ import mmap
 import os
 import struct
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from pacs_pipeline.errors import Quarantine
+from pacs_pipeline.errors import Paused, Quarantine
 from pacs_pipeline.pacs.encoded import read_identity
 from pacs_pipeline.pacs.uids import is_uid
 from pacs_pipeline.records import InstanceRef, LandedInstance, Reason, RetrievalFailure, SeriesRef
@@ -48,16 +48,29 @@ class Delivery:
     solicited: bool  # it names our request as its cause, or came over our own association
 
 
+def _always_open(_size: int) -> None:
+    """The gate of a landing that has none."""
+
+
 class Landing:
     """The instances of one series that are missing, and the folder they go to.
 
     Thread-safe: a PACS may send over several associations at once. Only instances that were asked for and
     whose data set is whole and belongs to the series get a final name, ``<SOPInstanceUID>.dcm``; each is
     flushed to the disk, file and folder, before the PACS is told that it was stored. When less than
-    ``minimum_free_bytes`` of the disk are free, nothing more is taken.
+    ``minimum_free_bytes`` of the disk are free, nothing more is taken. ``gate`` is asked before each instance, with
+    the bytes of the one before; when it raises Paused, so does ``begin``, and the retriever breaks the request off.
     """
 
-    def __init__(self, series: SeriesRef, missing: Collection[str], into: Path, *, minimum_free_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        series: SeriesRef,
+        missing: Collection[str],
+        into: Path,
+        *,
+        gate: Callable[[int], None] = _always_open,
+        minimum_free_bytes: int = 0,
+    ) -> None:
         self.series = series
         self.missing = frozenset(missing)
         self.into = into
@@ -68,6 +81,9 @@ class Landing:
         self.duplicates = 0
         self.is_full = False  # an instance could not be kept for want of room
         self.minimum_free_bytes = minimum_free_bytes
+        self.paused: Paused | None = None  # the gate has closed
+        self._gate = gate
+        self._last_size = 0
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._strays: list[RetrievalFailure] = []
@@ -87,7 +103,12 @@ class Landing:
         return (*self.refused.values(), *self._strays)
 
     def begin(self, delivery: Delivery) -> Arrival:
-        """Take an instance chunk by chunk; never raises for what a peer sends."""
+        """Take an instance chunk by chunk; never raises for what a peer sends, but Paused when the gate is closed."""
+        try:
+            self._gate(self._last_size)
+        except Paused as paused:
+            self.paused = paused
+            raise
         # no part of the name comes from the peer: it has not been looked at yet
         return Arrival(self, delivery, self.into / f".{os.getpid()}-{next(self._numbers)}{_PARTIAL}")
 
@@ -101,6 +122,7 @@ class Landing:
         """The status for an instance that has come to its end; called by the arrival."""
         with self._lock:
             self.deliveries += 1
+            self._last_size = arrival.size
         uid = delivery.SOPInstanceUID
         if not is_uid(uid) or not is_uid(delivery.SOPClassUID):
             detail = "its SOP Class or SOP Instance UID is no UID"

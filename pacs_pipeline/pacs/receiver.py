@@ -19,7 +19,7 @@ from typing import Protocol
 from pynetdicom import build_context
 from pynetdicom.presentation import PresentationContext
 
-from pacs_pipeline.errors import Permanent, PipelineError, Transient
+from pacs_pipeline.errors import Paused, Permanent, PipelineError, Transient
 from pacs_pipeline.pacs.admission import Admission
 from pacs_pipeline.pacs.association import Arrival, Association, Message
 from pacs_pipeline.pacs.command import CommandField, number, text
@@ -95,6 +95,7 @@ class StorageReceiver:
         self._landing: Landing | None = None
         self._cause: tuple[str, int] = ("", 0)
         self._compressed_first = False
+        self._pause: Callable[[], object] = lambda: None
         self._handling = 0
         self._last_heard = time.monotonic()
         self._server: _Server | None = None
@@ -123,8 +124,17 @@ class StorageReceiver:
         """Seconds since a sender was heard, or a request began."""
         return time.monotonic() - self._last_heard
 
-    def expect(self, landing: Landing, cause: tuple[str, int], *, compressed_first: bool) -> None:
+    def expect(
+        self,
+        landing: Landing,
+        cause: tuple[str, int],
+        *,
+        compressed_first: bool,
+        pause: Callable[[], object] = lambda: None,
+    ) -> None:
         """Take what the C-MOVE of this AE title and Message ID brings, until ``refuse_all``.
+
+        ``pause`` is called, in a thread of the receiver, when the landing's gate has closed.
 
         A sender that offers several transfer syntaxes in one context leaves the choice to us without telling
         how the instances are stored; ``compressed_first`` is which to choose.
@@ -132,6 +142,7 @@ class StorageReceiver:
         with self._lock:
             self._landing, self._cause = landing, cause
             self._compressed_first = compressed_first
+            self._pause = pause
         self._heard()
 
     def refuse_all(self) -> None:
@@ -220,7 +231,13 @@ class StorageReceiver:
             return _Handled(_pushed(self._sink, delivery(message, solicited=False), calling_ae_title), self._handled)
         if landing is None:
             return _Handled(_Dropped(NOT_AUTHORISED), self._handled)
-        return _Handled(landing.begin(delivery(message, solicited=_cause_of(message) == cause)), self._handled)
+        try:
+            arrival = landing.begin(delivery(message, solicited=_cause_of(message) == cause))
+        except Paused:
+            self._handled()
+            self._pause()  # whoever waits for the end of the C-MOVE
+            raise Lost("nothing more may come from this site") from None
+        return _Handled(arrival, self._handled)
 
     def _handled(self) -> None:
         self._heard()

@@ -6,14 +6,13 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from pydicom.dataset import Dataset
 from pynetdicom import build_context
 
-from pacs_pipeline.errors import Permanent, Transient
+from pacs_pipeline.errors import Paused, Permanent, Transient
 from pacs_pipeline.pacs import status as dimse
 from pacs_pipeline.pacs.answers import text
 from pacs_pipeline.pacs.association import AcceptedContext, Association, Message
@@ -63,14 +62,10 @@ class Outcome:
 
 
 class DimseRetriever(ABC):
-    """Brings instances of one site (see :class:`Retriever`). What it holds open is shared by all its requests.
+    """Brings instances of one site (see :class:`Retriever`). What it holds open is shared by all its requests."""
 
-    Of the disk it writes to, ``minimum_free_bytes`` stay free.
-    """
-
-    def __init__(self, endpoint: Endpoint, *, minimum_free_bytes: int = 0) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._minimum_free_bytes = minimum_free_bytes
         self._association: Association | None = None
 
     def __enter__(self) -> Self:
@@ -87,15 +82,12 @@ class DimseRetriever(ABC):
         if association is not None:
             association.release()
 
-    def retrieve(
-        self, series: SeriesRef, expected: Sequence[InstanceRef], missing: Collection[str], into: Path
-    ) -> RetrievalReport:
-        """Fetch the ``missing`` SOP Instance UIDs of a series into ``into``; see :class:`Retriever`."""
-        landing = Landing(series, missing, into, minimum_free_bytes=self._minimum_free_bytes)
+    def retrieve(self, landing: Landing, expected: Sequence[InstanceRef]) -> RetrievalReport:
+        """Fetch what is missing of the series of ``landing``; see :class:`Retriever`."""
         pursuit = _Pursuit(self._endpoint, landing)
         classes = {ref.SOPInstanceUID: ref.SOPClassUID for ref in expected}
         everything = landing.missing.issuperset(classes)
-        for route in self._routes(series.Modality, {classes.get(uid, "") for uid in landing.missing}):
+        for route in self._routes(landing.series.Modality, {classes.get(uid, "") for uid in landing.missing}):
             left = pursuit.failed if route.alternative else landing.open
             uids = [uid for uid in sorted(left) if route.carries(classes.get(uid, ""))]
             pursuit.follow(route, uids, whole=everything and len(uids) == len(landing.missing))
@@ -120,8 +112,8 @@ class DimseRetriever(ABC):
 class CGetRetriever(DimseRetriever):
     """Retrieval over the association we open: nothing has to reach us, which suits firewalls."""
 
-    def __init__(self, endpoint: Endpoint, *, minimum_free_bytes: int = 0) -> None:
-        super().__init__(endpoint, minimum_free_bytes=minimum_free_bytes)
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
         self._proposal: Proposal | None = None
 
     def _routes(self, modality: str, sop_classes: Collection[str]) -> Iterable[Route]:
@@ -138,7 +130,12 @@ class CGetRetriever(DimseRetriever):
                 raise Lost("there is no room for what comes")
             return landing.begin(delivery(message, solicited=True))
 
-        return _outcome(association.ask(context, CommandField.C_GET_RQ, _identifier(landing.series, uids), store=store))
+        identifier = _identifier(landing.series, uids)
+        try:
+            return _outcome(association.ask(context, CommandField.C_GET_RQ, identifier, store=store))
+        except Paused:
+            association.abort()
+            raise
 
     def _connected(self, proposal: Proposal) -> Association:
         association, current = self._association, self._proposal
@@ -172,8 +169,8 @@ class _GetRoute:
 class CMoveRetriever(DimseRetriever):
     """Retrieval to our own receiver, which the PACS knows by AE title, host and port."""
 
-    def __init__(self, endpoint: Endpoint, receiver: StorageReceiver, *, minimum_free_bytes: int = 0) -> None:
-        super().__init__(endpoint, minimum_free_bytes=minimum_free_bytes)
+    def __init__(self, endpoint: Endpoint, receiver: StorageReceiver) -> None:
+        super().__init__(endpoint)
         self._receiver = receiver
 
     def __enter__(self) -> Self:
@@ -198,7 +195,8 @@ class CMoveRetriever(DimseRetriever):
         receiver, timeout = self._receiver, self._endpoint.timeout
         message_id = association.next_message_id()
         before = landing.deliveries
-        receiver.expect(landing, (self._endpoint.calling_ae_title, message_id), compressed_first=compressed_first)
+        cause = self._endpoint.calling_ae_title, message_id
+        receiver.expect(landing, cause, compressed_first=compressed_first, pause=association.hang_up)
         try:
             outcome = _outcome(
                 association.ask(
@@ -210,6 +208,8 @@ class CMoveRetriever(DimseRetriever):
                     MoveDestination=receiver.ae_title,
                 )
             )
+            if landing.paused is not None:
+                raise landing.paused
             if outcome.status is not None:
                 announced = None if outcome.completed is None else before + outcome.completed
                 receiver.settle(landing, announced, failed=outcome.status != dimse.SUCCESS)
@@ -243,11 +243,10 @@ class _MoveRoute:
 def open_dimse_retriever(site: SiteSettings) -> DimseRetriever:
     """C-GET or C-MOVE, as a site's settings ask; open it with ``with``."""
     endpoint = Endpoint.of(site)
-    reserve = int(site.minimum_free_gib * 2**30)
     if site.protocol == "c-get" or site.receiver is None:  # the settings guarantee a receiver for c-move
-        return CGetRetriever(endpoint, minimum_free_bytes=reserve)
+        return CGetRetriever(endpoint)
     receiver = open_receiver(site.receiver, timeout=site.timeout_seconds)
-    return CMoveRetriever(endpoint, receiver, minimum_free_bytes=reserve)
+    return CMoveRetriever(endpoint, receiver)
 
 
 @dataclass
@@ -290,6 +289,8 @@ class _Pursuit:
         landed_before = len(self.landing.landed)
         try:
             outcome = route.request(self.landing, named)
+        except Paused:
+            raise
         except Transient as problem:
             if not self.landing.deliveries:
                 raise

@@ -199,7 +199,7 @@ class _Run:
             self.zone.land(report.landed)
             self.failures.update({f.SOPInstanceUID: f for f in report.failures if f.SOPInstanceUID in series.missing})
             self.unexpected.update({ref.SOPInstanceUID: ref for ref in report.unexpected})
-        if landing.no_room:
+        if landing.is_full:
             raise Transient(
                 f"{self.partition}: the harvest stopped because the disk of the landing zone is full",
                 fix="make room on that disk; what arrived is kept, and the next run continues",
@@ -314,13 +314,13 @@ class _Gate:
         self._stopping = stopping
         self._last: float | None = None
 
-    def __call__(self) -> None:
-        """Raises Paused when nothing more may come."""
+    def __call__(self, size: int) -> None:
+        """Raises Paused when nothing more may come; ``size`` is that of the instance before, in bytes."""
         if self._stopping():
             raise Paused("the harvest ends")
         self._access.require_open()
         if self._last is not None:
-            self._access.observe("store", time.monotonic() - self._last)
+            self._access.observe("store", time.monotonic() - self._last, size)
         self._access.throttle()
         self._last = time.monotonic()
 

@@ -8,7 +8,7 @@ import pytest
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from pacs_pipeline.errors import Permanent, Transient
-from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Endpoint, open_dimse_retriever
+from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Endpoint, Landing, open_dimse_retriever
 from pacs_pipeline.pacs.contexts import TRANSFER_SYNTAXES, storage_classes
 from pacs_pipeline.records import Reason, RetrievalReport
 from pacs_pipeline.settings import SiteSettings
@@ -35,7 +35,7 @@ def fetch(
 ) -> RetrievalReport:
     with CGetRetriever(endpoint) as retriever:
         wanted = {sample.uid for sample in (expected if missing is None else missing)}
-        return retriever.retrieve(SERIES, [sample.ref for sample in expected], wanted, into)
+        return retriever.retrieve(Landing(SERIES, wanted, into), [sample.ref for sample in expected])
 
 
 def uids(items: Sequence[object]) -> list[str]:
@@ -132,7 +132,7 @@ def test_a_disk_that_is_full_stops_the_retrieval_and_says_so(tmp_path: Path) -> 
         CGetRetriever(endpoint, minimum_free_bytes=disk.f_blocks * disk.f_frsize + 1) as retriever,
     ):
         wanted = {sample.uid for sample in ARCHIVE}
-        report = retriever.retrieve(SERIES, [sample.ref for sample in ARCHIVE], wanted, tmp_path)
+        report = retriever.retrieve(Landing(SERIES, wanted, tmp_path), [sample.ref for sample in ARCHIVE])
     assert stored == [0xA700, None]  # the rest is not read for nothing
     assert len(requests) == 1
     assert list(tmp_path.iterdir()) == []
@@ -151,7 +151,7 @@ def test_a_class_the_archive_does_not_tell(tmp_path: Path) -> None:
 
     expected = [replace(sample.ref, SOPClassUID="") for sample in archive]
     with scripted(get=script) as endpoint, CGetRetriever(endpoint) as retriever:
-        report = retriever.retrieve(SERIES, expected, {sample.uid for sample in archive}, tmp_path)
+        report = retriever.retrieve(Landing(SERIES, {sample.uid for sample in archive}, tmp_path), expected)
     assert len(report.landed) == 2
     assert report.failures == ()
 
@@ -196,9 +196,9 @@ def test_the_next_call_opens_a_new_association_and_finishes(tmp_path: Path) -> N
 
     with scripted(get=script) as endpoint, CGetRetriever(endpoint) as retriever:
         expected = [sample.ref for sample in ARCHIVE]
-        first = retriever.retrieve(SERIES, expected, {sample.uid for sample in ARCHIVE}, tmp_path)
+        first = retriever.retrieve(Landing(SERIES, {sample.uid for sample in ARCHIVE}, tmp_path), expected)
         missing = {sample.uid for sample in ARCHIVE} - set(uids(first.landed))
-        second = retriever.retrieve(SERIES, expected, missing, tmp_path)
+        second = retriever.retrieve(Landing(SERIES, missing, tmp_path), expected)
     assert uids(second.landed) == [sample.uid for sample in ARCHIVE[1:]]
     assert second.failures == ()
 
@@ -366,6 +366,6 @@ def test_the_settings_of_a_site_choose_the_protocol(tmp_path: Path) -> None:
         )
         with open_dimse_retriever(site) as retriever:
             expected = [sample.ref for sample in ARCHIVE]
-            report = retriever.retrieve(SERIES, expected, {sample.uid for sample in ARCHIVE}, tmp_path)
+            report = retriever.retrieve(Landing(SERIES, {sample.uid for sample in ARCHIVE}, tmp_path), expected)
     assert len(report.landed) == 4
     assert isinstance(open_dimse_retriever(site.model_copy(update={"protocol": "c-move"})), CMoveRetriever)

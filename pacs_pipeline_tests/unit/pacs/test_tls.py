@@ -15,7 +15,7 @@ import pytest
 from pynetdicom import build_context
 
 from pacs_pipeline.errors import Permanent, PipelineError, SettingsError, Transient
-from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Endpoint, PacsClient, StorageReceiver
+from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Endpoint, Landing, PacsClient, StorageReceiver
 from pacs_pipeline.pacs.command import CommandField
 from pacs_pipeline.pacs.connection import Connection, Lost
 from pacs_pipeline.pacs.negotiation import connect
@@ -93,7 +93,7 @@ def test_queries_and_retrievals_over_tls(pki: Pki, tmp_path: Path) -> None:
             connection = client._association._connection
         with CGetRetriever(secure) as retriever:
             wanted = {sample.uid for sample in ARCHIVE}
-            report = retriever.retrieve(SERIES, [sample.ref for sample in ARCHIVE], wanted, tmp_path)
+            report = retriever.retrieve(Landing(SERIES, wanted, tmp_path), [sample.ref for sample in ARCHIVE])
     assert connection._raw.fileno() == -1
     assert len(report.landed) == 3
     for landed, sample in zip(report.landed, ARCHIVE, strict=True):
@@ -336,7 +336,7 @@ def test_a_c_move_over_tls_both_ways(pki: Pki, receiver: StorageReceiver, tmp_pa
         CMoveRetriever(replace(endpoint, tls=tls), receiver) as retriever,
     ):
         wanted = {sample.uid for sample in ARCHIVE}
-        report = retriever.retrieve(SERIES, [sample.ref for sample in ARCHIVE], wanted, tmp_path)
+        report = retriever.retrieve(Landing(SERIES, wanted, tmp_path), [sample.ref for sample in ARCHIVE])
     assert len(report.landed) == 3
     assert report.failures == ()
 

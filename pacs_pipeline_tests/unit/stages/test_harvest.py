@@ -315,7 +315,7 @@ def test_a_site_that_is_stopped_stops_within_one_instance_and_continues(site: Si
 
     def stop(uid: str) -> None:
         if uid.endswith(".3"):
-            site.source.access.stop("the PACS team asked for it")
+            site.source.access.stop(by="steward", reason="the PACS team asked for it")
 
     site.archive.before_sending = stop
     with pytest.raises(Paused, match="the PACS team asked for it"):
@@ -323,7 +323,7 @@ def test_a_site_that_is_stopped_stops_within_one_instance_and_continues(site: Si
     assert len(site.archive.sent) <= 4
     with pytest.raises(Paused):
         site.night()
-    site.source.access.start()
+    site.source.access.start(by="steward")
     site.archive.before_sending = lambda _uid: None
     assert site.night().counts["landed"] == 6
     assert len(site.archive.sent) <= 7
