@@ -129,10 +129,13 @@ def test_a_disk_that_is_full_stops_the_retrieval_and_says_so(tmp_path: Path) -> 
     disk = os.statvfs(tmp_path)
     with (
         scripted(get=recorded(script, requests)) as endpoint,
-        CGetRetriever(endpoint, minimum_free_bytes=disk.f_blocks * disk.f_frsize + 1) as retriever,
+        CGetRetriever(endpoint) as retriever,
     ):
         wanted = {sample.uid for sample in ARCHIVE}
-        report = retriever.retrieve(Landing(SERIES, wanted, tmp_path), [sample.ref for sample in ARCHIVE])
+        report = retriever.retrieve(
+            Landing(SERIES, wanted, tmp_path, minimum_free_bytes=disk.f_blocks * disk.f_frsize + 1),
+            [sample.ref for sample in ARCHIVE],
+        )
     assert stored == [0xA700, None]  # the rest is not read for nothing
     assert len(requests) == 1
     assert list(tmp_path.iterdir()) == []
