@@ -19,6 +19,7 @@ CENSUS = pa.schema(
         ("SeriesInstanceUID", _TEXT),
         ("Modality", _TEXT),
         ("NumberOfSeriesRelatedInstances", _COUNT),
+        ("excluded", _TEXT),  # the filter rule that excludes the series, empty when it is wanted
     ]
 )
 
@@ -30,7 +31,7 @@ HARVEST = pa.schema(
         ("SOPInstanceUID", _TEXT),
         ("SOPClassUID", _TEXT),
         ("TransferSyntaxUID", _TEXT),
-        ("status", _TEXT),  # landed, unavailable, unexpected
+        ("status", _TEXT),  # landed, unavailable, excluded, unexpected
         ("detail", _TEXT),
         ("path", _TEXT),  # below the partition's folder in the landing zone
         ("size", _COUNT),
