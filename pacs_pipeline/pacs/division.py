@@ -141,10 +141,11 @@ class _Division:
         self._endpoint = endpoint
         self._unique_key = unique_key
         self._second_key = second_key
-        # an archive that says when it cuts may be believed when it does not; one that does not say so has not been
-        # seen to give more entries than these
-        limits = [limit] if whole.cut else [limit, len(whole.entries)]
-        self._limit = min((n for n in limits if n is not None), default=None)
+        self._limit = limit
+        if not whole.cut and answers.doubt(len(whole.entries), limit):
+            # an archive that says when it cuts may be believed when it does not say so; this one did not, and has
+            # not been seen to give more entries than these
+            self._limit = min(len(whole.entries), limit or len(whole.entries))
         self._parts = 0
         self.some_part_was_whole = False
         self._proven: set[str] = set()
