@@ -31,7 +31,7 @@ ATTEMPTS = 3
 OUT_OF_RESOURCES = 0xA700
 """C-STORE and C-MOVE status, PS3.4 B.2.3 and C.4.2.1.5."""
 
-LANDED, UNAVAILABLE, UNEXPECTED = "landed", "unavailable", "unexpected"
+LANDED, UNAVAILABLE, EXCLUDED, UNEXPECTED = "landed", "unavailable", "excluded", "unexpected"
 
 
 def harvest(
@@ -53,9 +53,12 @@ def harvest(
             return previous
         project.verify_tables(census)
         landing = _Landing(folder / "instances", project.keys.hash, known)
-        listings = [
-            (series, archive.find_instances(series)) for series in _series(storage.read_rows(folder / "census.parquet"))
+        announced = [
+            (series, archive.find_instances(series), rule)
+            for series, rule in _series(storage.read_rows(folder / "census.parquet"))
         ]
+        listings = [(series, expected) for series, expected, rule in announced if not rule]
+        excluded = [(series, expected, rule) for series, expected, rule in announced if rule]
         total = sum(len(expected) for _, expected in listings)
         done = 0
         progress("instances landed", done, total)
@@ -63,10 +66,13 @@ def harvest(
             landing.fetch(retriever, series, expected, partition)
             done += len(expected)
             progress("instances landed", done, total)
-        rows = sorted(landing.rows(listings), key=lambda row: (row["SOPInstanceUID"], row["status"]))
+        rows = sorted(landing.rows(listings, excluded), key=lambda row: (row["SOPInstanceUID"], row["status"]))
         table = project.write_table(folder / "harvest.parquet", rows, storage.HARVEST)
         log.info("%s: fetched %d instances, already had %d", partition, landing.fetched, landing.reused)
         status = Counter(row["status"] for row in rows)
+        unlisted = sum(  # announced and excluded: nobody needs to know which they are
+            max((series.NumberOfSeriesRelatedInstances or 0) - len(refs), 0) for series, refs, _ in excluded
+        )
         return project.commit(
             Manifest(
                 stage=Stage.HARVEST,
@@ -74,8 +80,9 @@ def harvest(
                 inputs=inputs,
                 tables={"harvest": table},
                 counts={
-                    "expected": status[LANDED] + status[UNAVAILABLE],
+                    "expected": status[LANDED] + status[UNAVAILABLE] + status[EXCLUDED] + unlisted,
                     **{name: status[name] for name in (LANDED, UNAVAILABLE, UNEXPECTED)},
+                    EXCLUDED: status[EXCLUDED] + unlisted,
                     "bytes": sum(row["size"] for row in rows),
                 },
             )
@@ -143,7 +150,11 @@ class _Landing:
                 except Quarantine:
                     path.unlink()
 
-    def rows(self, listings: Iterable[tuple[SeriesRef, tuple[InstanceRef, ...]]]) -> Iterator[dict[str, Any]]:
+    def rows(
+        self,
+        listings: Iterable[tuple[SeriesRef, tuple[InstanceRef, ...]]],
+        excluded: Iterable[tuple[SeriesRef, tuple[InstanceRef, ...], str]],
+    ) -> Iterator[dict[str, Any]]:
         asked = set()
         for _, expected in listings:
             for ref in expected:
@@ -152,6 +163,11 @@ class _Landing:
                 asked.add(ref.SOPInstanceUID)
                 landed = self.have.get(ref.SOPInstanceUID)
                 yield self._landed(landed) if landed else self._unavailable(ref)
+        for _, refs, rule in excluded:
+            for ref in refs:
+                if ref.SOPInstanceUID not in asked:
+                    asked.add(ref.SOPInstanceUID)
+                    yield _row(ref, EXCLUDED, rule)
         for ref in self.unexpected.values():
             if ref.SOPInstanceUID not in asked:
                 yield _row(ref, UNEXPECTED, "sent without being asked for; not kept")
@@ -194,14 +210,16 @@ def _row(ref: InstanceRef, status: str, detail: str) -> dict[str, Any]:
     }
 
 
-def _series(rows: Iterable[Mapping[str, Any]]) -> Iterator[SeriesRef]:
+def _series(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[SeriesRef, str]]:
+    """Every series of the census, and the rule that excludes it."""
     for row in rows:
-        yield SeriesRef(
+        series = SeriesRef(
             StudyInstanceUID=row["StudyInstanceUID"],
             SeriesInstanceUID=row["SeriesInstanceUID"],
             Modality=row["Modality"],
             NumberOfSeriesRelatedInstances=row["NumberOfSeriesRelatedInstances"],
         )
+        yield series, row.get("excluded") or ""  # a census of an earlier version has no such column
 
 
 def _known(project: Project, folder: Path, previous: Manifest | None) -> dict[str, LandedInstance]:

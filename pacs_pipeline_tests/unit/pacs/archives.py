@@ -37,7 +37,9 @@ def study(number: int, time: str = "", modality: str = "CT", date: str = "202403
 
 
 def value(ds: Dataset, keyword: str) -> str:
-    element = ds.get(keyword, "")
+    element = ds.get(keyword)
+    if element is None:
+        return ""
     return "\\".join(str(part) for part in element) if isinstance(element, MultiValue) else str(element)
 
 
