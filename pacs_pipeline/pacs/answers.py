@@ -6,11 +6,12 @@ import datetime as dt
 import re
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Protocol
 
 from pydicom import charset
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
 from pacs_pipeline.errors import Permanent
 from pacs_pipeline.pacs.uids import is_uid
@@ -153,8 +154,13 @@ def text(answer: Dataset, keyword: str) -> str:
     return value.decode("ascii", "replace").strip(_PADDING) if isinstance(value, bytes) else value.strip(_PADDING)
 
 
+@cache
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
 def _raw(answer: Dataset, keyword: str) -> bytes | str:
-    tag = Tag(keyword)
+    tag = _tag(keyword)
     if tag not in answer:
         return ""
     value = answer.get_item(tag).value

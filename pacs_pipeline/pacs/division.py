@@ -102,7 +102,7 @@ def every_series(ask: Ask, study: StudyRef, endpoint: Endpoint, limit: int | Non
     if why and not swept and not fits and (certain or fits is False):
         raise cut_off(endpoint, "a C-FIND at SERIES level", why)
     if fits is False:
-        log.warning("%s lists series with fewer instances than their study has", endpoint.where)
+        log.info("%s lists series with fewer instances than their study has", endpoint.where)
     return division.entries
 
 

@@ -256,6 +256,7 @@ def test_series_that_stay_cut_off_are_an_error() -> None:
 
 
 def test_fewer_instances_than_their_study_has_are_looked_for_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     hidden = FaultyArchive([series(1), series(2, "SR")], 1, SUCCESS)
     assert len(found_series(hidden, study_ref(2, "CT", "SR"))) == 2
     assert not caplog.text
