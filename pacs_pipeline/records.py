@@ -90,6 +90,18 @@ class SeriesRef:
 
 
 @dataclass(frozen=True, slots=True)
+class StudyTraits:
+    """What a census filter may need to know of a study; None where the archive does not say.
+
+    Lives only until the filter has decided: it is never shown, stored or logged.
+    """
+
+    StudyDescription: str | None = field(default=None, repr=False)
+    InstitutionName: str | None = field(default=None, repr=False)
+    age_years: int | None = field(default=None, repr=False)  # completed, at the study
+
+
+@dataclass(frozen=True, slots=True)
 class StudyRef:
     """A study as the PACS announced it, with its series."""
 
@@ -99,6 +111,7 @@ class StudyRef:
     ModalitiesInStudy: tuple[str, ...]
     NumberOfStudyRelatedInstances: int | None
     series: tuple[SeriesRef, ...] = ()
+    traits: StudyTraits = StudyTraits()
 
 
 @dataclass(frozen=True, slots=True)

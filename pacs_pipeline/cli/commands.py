@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +18,7 @@ from pacs_pipeline.cli.access import app as access_app
 from pacs_pipeline.cli.demo import app as demo_app
 from pacs_pipeline.cli.options import Config, Site
 from pacs_pipeline.cli.profiles import app as profile_app
-from pacs_pipeline.errors import PipelineError, SettingsError
+from pacs_pipeline.errors import Permanent, PipelineError, SettingsError
 
 if TYPE_CHECKING:  # the heavy imports wait until a command needs them
     from pacs_pipeline.settings import Settings
@@ -85,6 +86,33 @@ def run(site: Site, first: From, last: To, config: Config = None) -> None:
                 verdicts[result.partition] = result.verdict.status.value if result.verdict else "no studies"
     terminal.console.print(terminal.books_table(made_up, verdicts))
     raise typer.Exit(1 if needs_a_look else 0)
+
+
+@app.command()
+def census(
+    site: Site,
+    first: From,
+    last: To,
+    missing: Annotated[bool, typer.Option("--missing", help="only study dates that have no census yet")] = False,
+    config: Config = None,
+) -> None:
+    """Ask a site's PACS what it has of a range of study dates, without fetching anything."""
+    from pacs_pipeline.stages.census import take_censuses
+    from pacs_pipeline.stages.sources import open_archive
+
+    project = _project(config)
+    totals: Counter[str] = Counter()
+    failed = 0
+    with open_archive(project, project.settings.site(site)) as archive:
+        for day in _days(first, last):
+            try:
+                for manifest in take_censuses(project, site, [day], archive, missing=missing):
+                    totals.update({"days": 1, **manifest.counts})
+            except Permanent as error:  # of this day; a PACS that is away ends the command
+                failed += 1
+                terminal.complain(f"{site} {day.isoformat()}", error)
+    terminal.console.print(terminal.rows_table(tuple(totals), [tuple(f"{n:,}" for n in totals.values())]))
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()

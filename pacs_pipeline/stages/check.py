@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pacs_pipeline import contracts, warehouse
 from pacs_pipeline.errors import PipelineError
+from pacs_pipeline.pacs import PacsClient
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline.stages.project import Project
 from pacs_pipeline.stages.sources import Source
@@ -55,7 +56,11 @@ def _zones(project: Project) -> Iterator[CheckResult]:
 
 def _reach(project: Project, site: SiteSettings) -> str:
     with Source.of(project, site).open_archive() as archive:
-        return archive.check()
+        said = archive.check()
+        undated = archive.undated_studies() if isinstance(archive, PacsClient) else None
+    if undated:
+        said += f"; {undated} of its studies or more have no StudyDate, and no census by date finds them"
+    return said
 
 
 def _probe(project: Project) -> str:

@@ -297,9 +297,13 @@ class _Run:
             for s in self.series
             if s.aside and s.ref.SeriesInstanceUID in self._unlisted
         )
+        excluded = status[EXCLUDED] + sum(  # nobody needs to know which the announced and excluded ones are
+            max(0, (s.ref.NumberOfSeriesRelatedInstances or 0) - len(s.listed)) for s in self.series if s.excluded
+        )
         return {
-            "expected": status[LANDED] + status[UNAVAILABLE] + status[EXCLUDED] + unlisted,
-            **{name: status[name] for name in (LANDED, UNAVAILABLE, UNEXPECTED, EXCLUDED, DELETED)},
+            "expected": status[LANDED] + status[UNAVAILABLE] + excluded + unlisted,
+            **{name: status[name] for name in (LANDED, UNAVAILABLE, UNEXPECTED, DELETED)},
+            EXCLUDED: excluded,
             SET_ASIDE: sum(row["status"] == UNAVAILABLE and row["SOPInstanceUID"] in asides for row in rows),
             UNLISTED: unlisted,
             "bytes": sum(row["size"] for row in rows),

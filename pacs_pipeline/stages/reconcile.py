@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from pacs_pipeline import storage, warehouse
 from pacs_pipeline.records import Books, Manifest, Partition, Stage, VerdictStatus
-from pacs_pipeline.stages.landing_zone import UNAVAILABLE, UNEXPECTED
+from pacs_pipeline.stages.landing_zone import EXCLUDED, UNAVAILABLE, UNEXPECTED
 from pacs_pipeline.stages.ledger import QUARANTINED, RELEASED
 from pacs_pipeline.stages.project import Project
 from pacs_pipeline.stages.staleness import reconcile_inputs
@@ -58,11 +58,13 @@ def _make_up(
     }
     rows = warehouse.published_instances(project.settings.warehouse.path, project.partition_id(partition))
 
-    counted = {"published": 0, "quarantined": 0, "unavailable": 0}
+    counted = {"published": 0, "excluded": 0, "quarantined": 0, "unavailable": 0}
     unpublished = unaccounted = 0
     for uid, status in listed.items():
         outcome = outcomes.get(uid)
-        if outcome is not None and outcome["outcome"] == RELEASED:
+        if status == EXCLUDED:
+            counted["excluded"] += 1
+        elif outcome is not None and outcome["outcome"] == RELEASED:
             if rows.pop(outcome["deidentified_sop_instance_uid"], None) == outcome["sha256"]:
                 counted["published"] += 1
             else:
@@ -73,12 +75,15 @@ def _make_up(
             counted["unavailable"] += 1
         else:
             unaccounted += 1
-    expected = max(len(listed), census.counts["instances"])
+    unlisted = harvest.counts.get(EXCLUDED, 0) - counted["excluded"]
+    counted["excluded"] += unlisted
+    known = len(listed) + unlisted
+    expected = max(known, census.counts["instances"])
 
     problems = []
-    if len(listed) < census.counts["instances"]:
+    if known < census.counts["instances"]:
         problems.append(
-            f"the PACS announced {census.counts['instances']} instances and listed {len(listed)}: run the census again"
+            f"the PACS announced {census.counts['instances']} instances and listed {known}: run the census again"
         )
     if harvest.inputs["census"] != census.digest:
         problems.append("the census changed after the harvest: run the partition again")
@@ -88,7 +93,7 @@ def _make_up(
         problems.append(f"{unaccounted} landed instances have no outcome: de-identify again")
     if rows:
         problems.append(f"{len(rows)} rows of the warehouse belong to no expected instance: publish again")
-    return Books(partition=partition, expected=expected, excluded=0, problems=tuple(problems), **counted)
+    return Books(partition=partition, expected=expected, problems=tuple(problems), **counted)
 
 
 def stored_books(project: Project, site: str, dates: Iterable[dt.date]) -> Iterator[Books]:

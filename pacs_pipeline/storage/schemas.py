@@ -19,6 +19,7 @@ CENSUS = pa.schema(
         ("SeriesInstanceUID", _TEXT),
         ("Modality", _TEXT),
         ("NumberOfSeriesRelatedInstances", _COUNT),
+        ("excluded", _TEXT),  # the filter rule that excludes the series, empty when it is wanted
     ]
 )
 
