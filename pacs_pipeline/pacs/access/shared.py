@@ -13,7 +13,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +126,10 @@ class Lock:
         return cls(path, descriptor)
 
     def sign(self) -> None:
-        """Write into the file who holds it."""
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"process {self._owner} on {os.uname().nodename}".encode(), 0)
+        """Write into the file who holds it; a disk without room for that is no reason not to hold it."""
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"process {self._owner} on {os.uname().nodename}".encode(), 0)
 
     def release(self) -> None:
         """Give the lock back."""
