@@ -124,6 +124,16 @@ sys.stdin.read()
     two.require_open()
 
 
+def test_one_that_tries_and_is_forgotten_does_not_keep_its_own_process_waiting(tmp_path: Path) -> None:
+    clock = Clock()
+    first = access(tmp_path, clock, **LIMITS)
+    fails(first, 3)
+    clock.pass_by(minutes=10)
+    first.require_open()
+    del first  # a stage that ended with another error, and was not closed
+    access(tmp_path, clock, **LIMITS).require_open()
+
+
 def test_looking_does_not_try(tmp_path: Path) -> None:
     clock = Clock()
     one, two = access(tmp_path, clock, **LIMITS), access(tmp_path, clock, **LIMITS)
