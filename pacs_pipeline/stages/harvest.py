@@ -169,7 +169,8 @@ class _Run:
         for _ in range(ATTEMPTS):
             missing = series.missing - self.zone.have.keys()
             if not missing:
-                break
+                series.problem = ""
+                return
             access.require_open()
             access.rest()
             landing = Landing(
@@ -191,8 +192,7 @@ class _Run:
             if not series.problem:
                 access.succeeded()
                 return  # the archive has answered for every instance
-        if series.problem:
-            access.failed()  # once for the series: it may be this one that the archive cannot send
+        access.failed()  # once for the series: it may be this one that the archive cannot send
 
     def _note(self, series: _Series, landing: Landing, report: RetrievalReport) -> None:
         with self._lock:
