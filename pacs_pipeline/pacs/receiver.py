@@ -208,8 +208,15 @@ class StorageReceiver:
     def _as_proposed(self, proposed: Sequence[PresentationContext]) -> list[PresentationContext]:
         """Support every storage class that is proposed, private and unlisted ones too."""
         order = (*COMPRESSED, *UNCOMPRESSED) if self._compressed_first else TRANSFER_SYNTAXES
-        classes = {str(context.abstract_syntax) for context in proposed}
-        contexts = [build_context(sop_class, list(order)) for sop_class in classes if is_storage(sop_class)]
+        offered: dict[str, set[str]] = {}
+        for context in proposed:
+            offered.setdefault(str(context.abstract_syntax), set()).update(context.transfer_syntax)
+        # only what is offered: pynetdicom checks every UID that it is given, a millisecond for all of a class
+        contexts = [
+            build_context(sop_class, [uid for uid in order if uid in syntaxes] or list(order[:1]))
+            for sop_class, syntaxes in offered.items()
+            if is_storage(sop_class)
+        ]
         return [build_context(_VERIFICATION), *contexts]
 
     def _store(self, calling_ae_title: str, message: Message) -> _Handled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -91,11 +92,15 @@ class DimseRetriever(ABC):
         self, series: SeriesRef, expected: Sequence[InstanceRef], missing: Collection[str], into: Path
     ) -> RetrievalReport:
         """Fetch the ``missing`` SOP Instance UIDs of a series into ``into``; see :class:`Retriever`."""
-        landing = Landing(series, missing, into, minimum_free_bytes=self._minimum_free_bytes)
+        with ThreadPoolExecutor(1, thread_name_prefix="digest") as executor:
+            landing = Landing(series, missing, into, minimum_free_bytes=self._minimum_free_bytes, executor=executor)
+            return self._pursue(landing, expected)
+
+    def _pursue(self, landing: Landing, expected: Sequence[InstanceRef]) -> RetrievalReport:
         pursuit = _Pursuit(self._endpoint, landing)
         classes = {ref.SOPInstanceUID: ref.SOPClassUID for ref in expected}
         everything = landing.missing.issuperset(classes)
-        for route in self._routes(series.Modality, {classes.get(uid, "") for uid in landing.missing}):
+        for route in self._routes(landing.series.Modality, {classes.get(uid, "") for uid in landing.missing}):
             left = pursuit.failed if route.alternative else landing.open
             uids = [uid for uid in sorted(left) if route.carries(classes.get(uid, ""))]
             pursuit.follow(route, uids, whole=everything and len(uids) == len(landing.missing))
@@ -287,7 +292,7 @@ class _Pursuit:
 
     def _ask(self, route: Route, uids: Sequence[str], named: Sequence[str]) -> set[str]:
         """Make one request and return the instances there is no use to ask for again."""
-        landed_before = len(self.landing.landed)
+        open_before = len(self.landing.open)
         try:
             outcome = route.request(self.landing, named)
         except Transient as problem:
@@ -308,7 +313,7 @@ class _Pursuit:
             return set(uids)
         if outcome.status in _REFUSALS and not self.landing.deliveries:
             raise dimse.failure(self.endpoint, "a retrieval", outcome.status)
-        if len(named) > 1 and len(self.landing.landed) - landed_before > 1:
+        if len(named) > 1 and open_before - len(self.landing.open) > 1:
             self.lists_work = True
         done = outcome.status == dimse.SUCCESS or dimse.is_warning(outcome.status)
         if len(named) == 1 or dimse.is_out_of_resources(outcome.status) or (named and done and self.lists_work):
@@ -317,12 +322,12 @@ class _Pursuit:
 
     def report(self) -> RetrievalReport:
         """The account of every missing instance."""
-        series = self.landing.series.SeriesInstanceUID
+        series, landed = self.landing.series.SeriesInstanceUID, self.landing.landed
         status = OUT_OF_RESOURCES if self.landing.is_full else None
         failures = [RetrievalFailure(series, "", status, self.broken)] if self.broken else []
         failures += (self._failure(series, uid) for uid in sorted(self.landing.open))
         return RetrievalReport(
-            landed=tuple(self.landing.landed[uid] for uid in sorted(self.landing.landed)),
+            landed=tuple(landed[uid] for uid in sorted(landed)),
             failures=(*failures, *self.landing.failures),
             unexpected=tuple(self.landing.unexpected[uid] for uid in sorted(self.landing.unexpected)),
             duplicates=self.landing.duplicates,
