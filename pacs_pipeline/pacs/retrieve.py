@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +37,7 @@ log = logging.getLogger(__name__)
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 UIDS_PER_REQUEST = 100
+_DIGEST_NICENESS = 10  # setpriority(2): on Linux of one thread
 _TRANSFER_SYNTAXES = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
 _REFUSALS = frozenset({dimse.MOVE_DESTINATION_UNKNOWN, dimse.SOP_CLASS_NOT_SUPPORTED, dimse.NOT_AUTHORISED})
 
@@ -92,7 +95,7 @@ class DimseRetriever(ABC):
         self, series: SeriesRef, expected: Sequence[InstanceRef], missing: Collection[str], into: Path
     ) -> RetrievalReport:
         """Fetch the ``missing`` SOP Instance UIDs of a series into ``into``; see :class:`Retriever`."""
-        with ThreadPoolExecutor(1, thread_name_prefix="digest") as executor:
+        with ThreadPoolExecutor(1, "digest", _give_way) as executor:
             landing = Landing(series, missing, into, minimum_free_bytes=self._minimum_free_bytes, executor=executor)
             return self._pursue(landing, expected)
 
@@ -243,6 +246,11 @@ class _MoveRoute:
 
     def request(self, landing: Landing, uids: Sequence[str]) -> Outcome:
         return self.retriever.request(landing, uids, compressed_first=self.alternative)
+
+
+def _give_way() -> None:
+    """Let the thread that receives go first where cores are few: the PACS waits for it, and not for a digest."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _DIGEST_NICENESS)
 
 
 def open_dimse_retriever(site: SiteSettings) -> DimseRetriever:
