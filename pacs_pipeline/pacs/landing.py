@@ -10,8 +10,8 @@ import mmap
 import os
 import struct
 import threading
-from collections.abc import Callable, Collection
-from concurrent.futures import Executor, Future
+from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,7 +35,6 @@ CANNOT_UNDERSTAND = 0xC000
 _PREFIX = b"\0" * 128 + b"DICM"
 _PARTIAL = ".part"
 _SMALL = 1 << 23  # bytes up to which an instance is hashed when it is whole, and from the page cache
-_PENDING_DIGESTS = 8
 _LOOK_EVERY = 1 << 26  # bytes of one instance after which its disk is looked at again
 _RESERVED = "less is free than the site's minimum_free_gib"
 
@@ -58,8 +57,8 @@ class Landing:
     flushed to the disk, file and folder, before the PACS is told that it was stored. When less than
     ``minimum_free_bytes`` of the disk are free, nothing more is taken.
 
-    The digests of small instances are left to ``executor``, if there is one, while the next instance comes; ``landed``
-    waits for them.
+    The digest of a small instance is made when the PACS has its answer and prepares the next one (``catch_up``), at the
+    latest when the next one comes or when ``landed`` is asked for.
     """
 
     def __init__(
@@ -69,7 +68,6 @@ class Landing:
         into: Path,
         *,
         minimum_free_bytes: int = 0,
-        executor: Executor | None = None,
     ) -> None:
         self.series = series
         self.missing = frozenset(missing)
@@ -82,8 +80,7 @@ class Landing:
         self.minimum_free_bytes = minimum_free_bytes
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
-        self._executor = executor
-        self._pending = threading.BoundedSemaphore(_PENDING_DIGESTS)
+        self._digests: deque[_Digest] = deque()  # still to be made
         self._numbers = itertools.count()
         self._strays: list[RetrievalFailure] = []
         self._conflicts: set[str] = set()
@@ -108,8 +105,15 @@ class Landing:
 
     def begin(self, delivery: Delivery) -> Arrival:
         """Take an instance chunk by chunk; never raises for what a peer sends."""
+        self.catch_up()
         # no part of the name comes from the peer: it has not been looked at yet
         return Arrival(self, delivery, self.into / f".{os.getpid()}-{next(self._numbers)}{_PARTIAL}")
+
+    def catch_up(self) -> None:
+        """Do what need not be done before a sender has its answer."""
+        while self._digests:
+            with contextlib.suppress(IndexError):  # another thread has taken it
+                self._digests.popleft().value()
 
     def receive(self, delivery: Delivery, data: bytes | bytearray | memoryview) -> int:
         """Take one instance that has come as a whole and return the C-STORE status to answer."""
@@ -172,25 +176,16 @@ class Landing:
                     return self._again(uid, arrival)
                 arrival.keep(final)
                 self.refused.pop(uid, None)  # a broken copy came first
-                self._kept[uid] = _Kept(found, delivery, final, arrival.size, self._digest_of(arrival))
+                digest = arrival.digest()
+                self._kept[uid] = _Kept(found, delivery, final, arrival.size, digest)
+                self._digests.append(digest)
         except OSError as error:
             return self._no_room(uid, _in_words(error))
         return STORED
 
-    def _digest_of(self, arrival: Arrival) -> Future[str]:
-        """The digest of an instance that is kept, now or soon; called with the lock held."""
-        if self._executor is not None and arrival.is_small:
-            self._pending.acquire()
-            future = self._executor.submit(arrival.take_digest())
-            future.add_done_callback(lambda _: self._pending.release())
-            return future
-        done: Future[str] = Future()
-        done.set_result(arrival.sha256())
-        return done
-
     def _again(self, uid: str, arrival: Arrival) -> int:
         """The same instance a second time; called with the lock held."""
-        if self._kept[uid].digest.result() == arrival.sha256():
+        if self._kept[uid].digest.value() == arrival.digest().value():
             self.duplicates += 1
             return STORED
         self._kept.pop(uid).path.unlink(missing_ok=True)
@@ -246,31 +241,10 @@ class Arrival:
         except OSError as error:
             self.problem = _in_words(error)
 
-    @property
-    def is_small(self) -> bool:
-        """Whether the digest is still to be made."""
-        return self._digest is None
-
-    def sha256(self) -> str:
-        """Of the data set as it came; to be asked for after its identity."""
-        if self._digest is not None:
-            return self._digest.hexdigest()
-        if self._content is None:
-            raise ValueError("the instance is over, or has not come to its end")
-        return _sha256(self._content, len(self._head)).hexdigest()
-
-    def take_digest(self) -> Callable[[], str]:
-        """What makes the digest of a small instance, in any thread and after the arrival is over."""
+    def digest(self) -> _Digest:
+        """The SHA-256 of the data set as it came; to be asked for once, after the identity."""
         content, self._content = self._content, None
-        start = len(self._head)
-
-        def digest() -> str:
-            if content is None:
-                raise ValueError("the instance is over, or has not come to its end")
-            with content:
-                return _sha256(content, start).hexdigest()
-
-        return digest
+        return _Digest(self._digest, content, len(self._head))
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Take the next bytes of the data set."""
@@ -347,6 +321,28 @@ class Arrival:
             written += os.write(self._descriptor, memoryview(chunk)[written:])
 
 
+class _Digest:
+    """The SHA-256 of a data set, made when it is first asked for, in any thread."""
+
+    def __init__(self, made: hashlib._Hash | None, content: mmap.mmap | None, start: int) -> None:
+        self._made = made
+        self._content = content
+        self._start = start
+        self._lock = threading.Lock()
+
+    def value(self) -> str:
+        """The digest in hex."""
+        with self._lock:
+            if self._made is None:
+                if self._content is None:
+                    raise ValueError("the instance has not come to its end")
+                self._made = _sha256(self._content, self._start)
+            if self._content is not None:
+                self._content.close()
+                self._content = None
+            return self._made.hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """An instance under its final name, whose digest may still be made."""
@@ -355,7 +351,7 @@ class _Kept:
     delivery: Delivery
     path: Path
     size: int
-    digest: Future[str]
+    digest: _Digest
 
     def instance(self) -> LandedInstance:
         """The instance; waits for its digest."""
@@ -367,7 +363,7 @@ class _Kept:
             TransferSyntaxUID=self.delivery.TransferSyntaxUID,
             path=self.path,
             size=self.size,
-            sha256=self.digest.result(),
+            sha256=self.digest.value(),
         )
 
 

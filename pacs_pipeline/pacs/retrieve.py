@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +34,6 @@ log = logging.getLogger(__name__)
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 UIDS_PER_REQUEST = 100
-_DIGEST_NICENESS = 10  # setpriority(2): on Linux of one thread
 _TRANSFER_SYNTAXES = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
 _REFUSALS = frozenset({dimse.MOVE_DESTINATION_UNKNOWN, dimse.SOP_CLASS_NOT_SUPPORTED, dimse.NOT_AUTHORISED})
 
@@ -95,15 +91,11 @@ class DimseRetriever(ABC):
         self, series: SeriesRef, expected: Sequence[InstanceRef], missing: Collection[str], into: Path
     ) -> RetrievalReport:
         """Fetch the ``missing`` SOP Instance UIDs of a series into ``into``; see :class:`Retriever`."""
-        with ThreadPoolExecutor(1, "digest", _give_way) as executor:
-            landing = Landing(series, missing, into, minimum_free_bytes=self._minimum_free_bytes, executor=executor)
-            return self._pursue(landing, expected)
-
-    def _pursue(self, landing: Landing, expected: Sequence[InstanceRef]) -> RetrievalReport:
+        landing = Landing(series, missing, into, minimum_free_bytes=self._minimum_free_bytes)
         pursuit = _Pursuit(self._endpoint, landing)
         classes = {ref.SOPInstanceUID: ref.SOPClassUID for ref in expected}
         everything = landing.missing.issuperset(classes)
-        for route in self._routes(landing.series.Modality, {classes.get(uid, "") for uid in landing.missing}):
+        for route in self._routes(series.Modality, {classes.get(uid, "") for uid in landing.missing}):
             left = pursuit.failed if route.alternative else landing.open
             uids = [uid for uid in sorted(left) if route.carries(classes.get(uid, ""))]
             pursuit.follow(route, uids, whole=everything and len(uids) == len(landing.missing))
@@ -146,7 +138,10 @@ class CGetRetriever(DimseRetriever):
                 raise Lost("there is no room for what comes")
             return landing.begin(delivery(message, solicited=True))
 
-        return _outcome(association.ask(context, CommandField.C_GET_RQ, _identifier(landing.series, uids), store=store))
+        identifier = _identifier(landing.series, uids)
+        return _outcome(
+            association.ask(context, CommandField.C_GET_RQ, identifier, store=store, meanwhile=landing.catch_up)
+        )
 
     def _connected(self, proposal: Proposal) -> Association:
         association, current = self._association, self._proposal
@@ -246,11 +241,6 @@ class _MoveRoute:
 
     def request(self, landing: Landing, uids: Sequence[str]) -> Outcome:
         return self.retriever.request(landing, uids, compressed_first=self.alternative)
-
-
-def _give_way() -> None:
-    """Let the thread that receives go first where cores are few: the PACS waits for it, and not for a digest."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _DIGEST_NICENESS)
 
 
 def open_dimse_retriever(site: SiteSettings) -> DimseRetriever:
