@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pacs_pipeline.errors import Paused, Transient
-from pacs_pipeline.pacs import Access, Archive, PacsClient, Retriever, open_dimse_retriever
+from pacs_pipeline.pacs import (
+    Access,
+    Archive,
+    DicomwebArchive,
+    DicomwebRetriever,
+    PacsClient,
+    Retriever,
+    open_dimse_retriever,
+)
 from pacs_pipeline.records import InstanceRef, SeriesRef, StudyRef
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline.stages.project import Project
@@ -84,8 +92,12 @@ class _Polite(Archive):
 
 
 def _archive(project: Project, site: SiteSettings) -> AbstractContextManager[Archive]:  # noqa: ARG001
+    if site.protocol == "dicomweb":
+        return DicomwebArchive(site)
     return PacsClient(site)
 
 
 def _retriever(project: Project, site: SiteSettings) -> AbstractContextManager[Retriever]:  # noqa: ARG001
+    if site.protocol == "dicomweb":
+        return DicomwebRetriever(site)
     return open_dimse_retriever(site)
