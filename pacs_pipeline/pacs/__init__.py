@@ -1,7 +1,7 @@
 """Talks to a PACS: census, retrieval, the storage receiver. The only room that imports pynetdicom (with the demo)."""
 
 from pacs_pipeline.pacs.access import Access
-from pacs_pipeline.pacs.archive import Archive, Retriever
+from pacs_pipeline.pacs.archive import Archive, ContentArchive, Retriever
 from pacs_pipeline.pacs.client import PacsClient
 from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.landing import Delivery, Landing, describe
@@ -13,6 +13,7 @@ __all__ = [
     "Archive",
     "CGetRetriever",
     "CMoveRetriever",
+    "ContentArchive",
     "Delivery",
     "Endpoint",
     "Landing",

@@ -22,7 +22,7 @@ _IDENTITY = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _
 _ITEM = 0xFFFEE000
 _ITEM_END = 0xFFFEE00D
 _SEQUENCE_END = 0xFFFEE0DD
-_UNDEFINED = 0xFFFFFFFF
+UNDEFINED_LENGTH = 0xFFFFFFFF
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 
 _INFLATED_HEAD = 1 << 20  # identity elements of a deflated data set lie well within the first MiB
@@ -45,7 +45,7 @@ def _identity(data: bytes | bytearray | memoryview, transfer_syntax: str, *, who
     found = dict.fromkeys(_IDENTITY, "")
     seen = False
     try:
-        for tag, start, stop in _Walker(data, transfer_syntax).elements():
+        for tag, start, stop in Walker(data, transfer_syntax).elements():
             if not seen and not 0x0001 < tag >> 16 < 0xFFFE:
                 raise Quarantine(Reason.UNREADABLE, "the first element's tag belongs to no data set")
             seen = True
@@ -86,7 +86,7 @@ def _inflated_head(data: bytes | bytearray | memoryview) -> bytes:
     return bytes(head)
 
 
-class _Walker:
+class Walker:
     """Reads element headers one after the other; nesting is a list, never the call stack."""
 
     def __init__(self, data: bytes | bytearray | memoryview, transfer_syntax: str) -> None:
@@ -102,8 +102,8 @@ class _Walker:
         """The tag of each top-level element and where its value starts and stops."""
         position = 0
         while position < self._end:
-            tag, vr, start, length = self._header(position, self._implicit)
-            if length == _UNDEFINED:
+            tag, vr, start, length = self.header(position, self._implicit)
+            if length == UNDEFINED_LENGTH:
                 position = self._skip_undefined(start, self._implicit or vr == b"UN", tag)
             else:
                 position = start + length
@@ -111,8 +111,8 @@ class _Walker:
                     raise _truncated(tag)
             yield tag, start, position
 
-    def _header(self, position: int, implicit: bool) -> tuple[int, bytes, int, int]:
-        """Tag, VR (empty when implicit), where the value starts, and its length."""
+    def header(self, position: int, implicit: bool) -> tuple[int, bytes, int, int]:
+        """Of an element: tag, VR (empty when implicit), where the value starts, and its length."""
         if position + 8 > self._end:
             raise Quarantine(Reason.TRUNCATED, "the data set ends inside an element's header")
         group, element, length = self._tag_and_length(self._data, position)
@@ -136,7 +136,7 @@ class _Walker:
         open_items: list[tuple[bool, bool]] = [(False, implicit)]  # (inside an item, implicit)
         while open_items:
             inside_item, implicit = open_items[-1]
-            inner, vr, start, length = self._header(position, implicit)
+            inner, vr, start, length = self.header(position, implicit)
             position = start
             if inner == (_ITEM_END if inside_item else _SEQUENCE_END):
                 open_items.pop()
@@ -144,7 +144,7 @@ class _Walker:
                 raise Quarantine(Reason.UNREADABLE, f"misplaced delimiter in {_name(tag)}")
             elif not inside_item and inner != _ITEM:
                 raise Quarantine(Reason.UNREADABLE, f"no item where {_name(tag)} must have one")
-            elif length == _UNDEFINED:
+            elif length == UNDEFINED_LENGTH:
                 open_items.append((not inside_item, implicit or vr == b"UN"))
             else:
                 position += length

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from pacs_pipeline.errors import Paused, Quarantine
 from pacs_pipeline.pacs.encoded import read_identity
@@ -221,6 +221,17 @@ class Landing:
         return RetrievalFailure(self.series.SeriesInstanceUID, uid, None, f"{reason.value}: {detail}")
 
 
+class Keeper(Protocol):
+    """What instances arrive at: a landing, an inbox."""
+
+    into: Path  # on the disk that instances come to
+    minimum_free_bytes: int  # of it; with less nothing is taken
+
+    def judge(self, delivery: Delivery, arrival: Arrival) -> int:
+        """Keep the file of an arrival under a final name, or not; the C-STORE status to answer."""
+        ...
+
+
 class Arrival:
     """One instance on its way to the disk. What comes goes to a file without a final name, and through the digest.
 
@@ -228,7 +239,7 @@ class Arrival:
     grow with the instance. One thread at a time.
     """
 
-    def __init__(self, landing: Landing, delivery: Delivery, path: Path) -> None:
+    def __init__(self, landing: Keeper, delivery: Delivery, path: Path) -> None:
         self.path = path
         self.problem = ""  # why the disk refuses; what follows is read and dropped
         self._landing = landing
