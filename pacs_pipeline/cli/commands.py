@@ -18,6 +18,7 @@ from pacs_pipeline.cli.access import app as access_app
 from pacs_pipeline.cli.demo import app as demo_app
 from pacs_pipeline.cli.options import Config, Site
 from pacs_pipeline.cli.profiles import app as profile_app
+from pacs_pipeline.cli.receive import receive
 from pacs_pipeline.errors import Permanent, PipelineError, SettingsError
 
 if TYPE_CHECKING:  # the heavy imports wait until a command needs them
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(access_app)
 app.add_typer(demo_app, name="demo")
 app.add_typer(profile_app, name="profile")
+app.command()(receive)
 
 From = Annotated[dt.datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first study date")]
 To = Annotated[dt.datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="last study date")]

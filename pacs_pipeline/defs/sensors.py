@@ -97,6 +97,18 @@ def decide(
     )
 
 
+def in_partitions(stale: Iterable[Stale], sites: Iterable[SiteSettings], now: dt.datetime) -> Iterator[Stale]:
+    """Those whose date is a partition of their site at ``now`` (aware): what is pushed may be of any date.
+
+    Today is none yet, a date before ``start_date`` never becomes one, and a request for it would end the tick.
+    """
+    dates = {site.name: (site.start_date, now.astimezone(site.zone).date()) for site in sites}
+    for each in stale:
+        first, today = dates[each.partition.site]
+        if first <= each.partition.study_date < today:
+            yield each
+
+
 def _few_probes(
     stale: Iterable[Stale], sessions: Mapping[str, Session], running: Iterable[tuple[str, str]]
 ) -> Iterator[Stale]:
@@ -141,15 +153,15 @@ def staleness_sensor(settings: Settings, chains: Mapping[str, UnresolvedAssetJob
         context: dg.SensorEvaluationContext, project: dg.ResourceParam[Project]
     ) -> dg.SensorResult | dg.SkipReason:
         damaged: list[PipelineError] = []
+        now = dt.datetime.now(dt.UTC)
         states = [
             state for state in partition_states(project, on_damaged=damaged.append) if state.partition.site in chains
         ]
-        now = dt.datetime.now(dt.UTC)
         sessions = {site.name: _session(project, site, now, on_error=damaged.append) for site in settings.sites}
         for error in damaged:
             context.log.error(str(error))
         requests = decide(
-            stale_partitions(states, project.fingerprints),
+            in_partitions(stale_partitions(states, project.fingerprints), settings.sites, now),
             jobs={name: job.name for name, job in chains.items()},
             running=_unfinished(context.instance, {job.name: name for name, job in chains.items()}),
             today={site.name: now.astimezone(site.zone).date() for site in settings.sites},

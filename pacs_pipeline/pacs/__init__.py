@@ -1,7 +1,7 @@
 """Talks to a PACS: census, retrieval, the storage receiver. The only room that imports pynetdicom (with the demo)."""
 
 from pacs_pipeline.pacs.access import Access
-from pacs_pipeline.pacs.archive import Archive, Retriever
+from pacs_pipeline.pacs.archive import Archive, ContentArchive, Retriever
 from pacs_pipeline.pacs.client import PacsClient
 from pacs_pipeline.pacs.dicomweb import DicomwebArchive, DicomwebRetriever
 from pacs_pipeline.pacs.endpoint import Endpoint
@@ -14,6 +14,7 @@ __all__ = [
     "Archive",
     "CGetRetriever",
     "CMoveRetriever",
+    "ContentArchive",
     "Delivery",
     "DicomwebArchive",
     "DicomwebRetriever",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pacs_pipeline.pacs.landing import Landing
 from pacs_pipeline.records import InstanceRef, RetrievalReport, SeriesRef, StudyRef
@@ -27,6 +27,15 @@ class Archive(Protocol):
 
     def find_instances(self, series: SeriesRef) -> tuple[InstanceRef, ...]:
         """Every instance of a series, each once, in order of UID."""
+        ...
+
+
+@runtime_checkable
+class ContentArchive(Protocol):
+    """An archive that can tell a date's content from another without fetching it."""
+
+    def fingerprint(self, study_date: dt.date) -> str:
+        """Changes with anything that belongs to the studies of a date, counts or not; empty when there are none."""
         ...
 
 

@@ -23,7 +23,7 @@ _IDENTITY = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _
 _ITEM = 0xFFFEE000
 _ITEM_END = 0xFFFEE00D
 _SEQUENCE_END = 0xFFFEE0DD
-_UNDEFINED = 0xFFFFFFFF
+UNDEFINED_LENGTH = 0xFFFFFFFF
 _SHORT_VRS = frozenset(
     {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO"}
     | {b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
@@ -49,7 +49,7 @@ def read_identity(data: bytes | bytearray | memoryview, transfer_syntax: str) ->
 
 def _identity(data: bytes | bytearray | memoryview, transfer_syntax: str, *, whole: bool) -> InstanceRef:
     found = dict.fromkeys(_IDENTITY, "")
-    elements = _Walker(data, transfer_syntax).elements()
+    elements = Walker(data, transfer_syntax).elements()
     first = None
     try:
         first = next(elements, None)
@@ -93,7 +93,7 @@ def _inflated_head(data: bytes | bytearray | memoryview) -> bytes:
     return bytes(head)
 
 
-class _Walker:
+class Walker:
     """Reads element headers one after the other; nesting is a list, never the call stack."""
 
     def __init__(self, data: bytes | bytearray | memoryview, transfer_syntax: str) -> None:
@@ -121,8 +121,8 @@ class _Walker:
                         raise _truncated(group << 16 | element)
                     yield group << 16 | element, start, position
                     continue
-            tag, vr, start, length = self._header(position, self._implicit)
-            if length == _UNDEFINED:
+            tag, vr, start, length = self.header(position, self._implicit)
+            if length == UNDEFINED_LENGTH:
                 position = self._skip_undefined(start, self._implicit or vr == b"UN", tag)
             else:
                 position = start + length
@@ -130,8 +130,8 @@ class _Walker:
                     raise _truncated(tag)
             yield tag, start, position
 
-    def _header(self, position: int, implicit: bool) -> tuple[int, bytes, int, int]:
-        """Tag, VR (empty when implicit), where the value starts, and its length."""
+    def header(self, position: int, implicit: bool) -> tuple[int, bytes, int, int]:
+        """Of an element: tag, VR (empty when implicit), where the value starts, and its length."""
         if position + 8 > self._end:
             raise Quarantine(Reason.TRUNCATED, "the data set ends inside an element's header")
         group, element, length = self._tag_and_length(self._data, position)
@@ -155,7 +155,7 @@ class _Walker:
         open_items: list[tuple[bool, bool]] = [(False, implicit)]  # (inside an item, implicit)
         while open_items:
             inside_item, implicit = open_items[-1]
-            inner, vr, start, length = self._header(position, implicit)
+            inner, vr, start, length = self.header(position, implicit)
             position = start
             if inner == (_ITEM_END if inside_item else _SEQUENCE_END):
                 open_items.pop()
@@ -163,7 +163,7 @@ class _Walker:
                 raise Quarantine(Reason.UNREADABLE, f"misplaced delimiter in {_name(tag)}")
             elif not inside_item and inner != _ITEM:
                 raise Quarantine(Reason.UNREADABLE, f"no item where {_name(tag)} must have one")
-            elif length == _UNDEFINED:
+            elif length == UNDEFINED_LENGTH:
                 open_items.append((not inside_item, implicit or vr == b"UN"))
             else:
                 position += length

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from pacs_pipeline.errors import Paused, Quarantine
 from pacs_pipeline.pacs.encoded import read_identity
@@ -229,6 +230,17 @@ class Landing:
         return RetrievalFailure(self.series.SeriesInstanceUID, uid, None, f"{reason.value}: {detail}")
 
 
+class Keeper(Protocol):
+    """What instances arrive at: a landing, an inbox."""
+
+    into: Path  # on the disk that instances come to
+    minimum_free_bytes: int  # of it; with less nothing is taken
+
+    def judge(self, delivery: Delivery, arrival: Arrival) -> int:
+        """Keep the file of an arrival under a final name, or not; the C-STORE status to answer."""
+        ...
+
+
 class Arrival:
     """One instance on its way to the disk. What comes goes to a file without a final name.
 
@@ -237,7 +249,7 @@ class Arrival:
     does not grow with the instance. One thread at a time.
     """
 
-    def __init__(self, landing: Landing, delivery: Delivery, path: Path) -> None:
+    def __init__(self, landing: Keeper, delivery: Delivery, path: Path) -> None:
         self.path = path
         self.problem = ""  # why the disk refuses; what follows is read and dropped
         self._landing = landing

@@ -11,6 +11,7 @@ from pacs_pipeline.pacs import Archive
 from pacs_pipeline.records import Manifest, Partition, Stage, StudyRef
 from pacs_pipeline.stages.exclusion import Decision, decide, rules_fingerprint
 from pacs_pipeline.stages.project import Project
+from pacs_pipeline.stages.received import content_input, received_input
 
 
 def take_census(project: Project, partition: Partition, archive: Archive) -> Manifest:
@@ -21,7 +22,9 @@ def take_census(project: Project, partition: Partition, archive: Archive) -> Man
     when nothing changed. Raises Transient when the PACS is away, Permanent when it refuses.
     """
     filters = project.settings.site(partition.site).census.filters
+    inputs = received_input(project, partition)
     studies = archive.find_studies(partition.study_date)
+    inputs |= content_input(archive, partition)
     hollow = sum(1 for study in studies if not study.series and study.NumberOfStudyRelatedInstances)
     if hollow:
         raise Transient(
@@ -44,7 +47,7 @@ def take_census(project: Project, partition: Partition, archive: Archive) -> Man
             Manifest(
                 stage=Stage.CENSUS,
                 partition=partition,
-                inputs={"filters": rules_fingerprint(filters, rules)} if rules else {},
+                inputs=inputs | ({"filters": rules_fingerprint(filters, rules)} if rules else {}),
                 tables={"census": table},
                 counts={
                     "studies": len(studies),

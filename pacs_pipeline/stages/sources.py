@@ -13,6 +13,7 @@ from pacs_pipeline.errors import Paused, Transient
 from pacs_pipeline.pacs import (
     Access,
     Archive,
+    ContentArchive,
     DicomwebArchive,
     DicomwebRetriever,
     PacsClient,
@@ -21,6 +22,7 @@ from pacs_pipeline.pacs import (
 )
 from pacs_pipeline.records import InstanceRef, SeriesRef, StudyRef
 from pacs_pipeline.settings import SiteSettings
+from pacs_pipeline.stages.file_archives import FILE_PROTOCOLS, file_archive
 from pacs_pipeline.stages.project import Project
 
 T = TypeVar("T")
@@ -45,7 +47,7 @@ class Source:
     @property
     def most(self) -> int:
         """How many retrievers may work at once: a C-MOVE has one receiver, and it waits for one request."""
-        return 1 if self.site.protocol in ("c-move", "push") else self.site.access.associations
+        return 1 if self.site.protocol == "c-move" else self.site.access.associations
 
     @property
     def minimum_free_bytes(self) -> int:
@@ -76,6 +78,13 @@ class _Polite(Archive):
     def find_instances(self, series: SeriesRef) -> tuple[InstanceRef, ...]:
         return self._asked("find instances", lambda: self.inner.find_instances(series))
 
+    def fingerprint(self, study_date: dt.date) -> str:
+        """What an archive that knows its content says of a date's; empty from another."""
+        inner = self.inner
+        if not isinstance(inner, ContentArchive):
+            return ""
+        return self._asked("fingerprint", lambda: inner.fingerprint(study_date))
+
     def _asked(self, kind: str, ask: Callable[[], T]) -> T:
         self.access.require_open()
         start = time.monotonic()
@@ -91,13 +100,13 @@ class _Polite(Archive):
         return answer
 
 
-def _archive(project: Project, site: SiteSettings) -> AbstractContextManager[Archive]:  # noqa: ARG001
-    if site.protocol == "dicomweb":
-        return DicomwebArchive(site)
-    return PacsClient(site)
+def _archive(project: Project, site: SiteSettings) -> AbstractContextManager[Archive]:
+    if site.protocol in FILE_PROTOCOLS:
+        return file_archive(project, site)
+    return DicomwebArchive(site) if site.protocol == "dicomweb" else PacsClient(site)
 
 
-def _retriever(project: Project, site: SiteSettings) -> AbstractContextManager[Retriever]:  # noqa: ARG001
-    if site.protocol == "dicomweb":
-        return DicomwebRetriever(site)
-    return open_dimse_retriever(site)
+def _retriever(project: Project, site: SiteSettings) -> AbstractContextManager[Retriever]:
+    if site.protocol in FILE_PROTOCOLS:
+        return file_archive(project, site)
+    return DicomwebRetriever(site) if site.protocol == "dicomweb" else open_dimse_retriever(site)

@@ -45,6 +45,7 @@ class PartitionState:
     partition: Partition
     manifests: Mapping[Stage, Manifest]
     verdict: Verdict | None = None
+    received: str = ""  # the mark of what was pushed; another one when more came
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ def stale_from(state: PartitionState, now: Fingerprints) -> tuple[Stage, str] | 
     A partition held by a failed verdict is not stale either; running it again would not change the verdict.
     """
     census = state.manifests.get(Stage.CENSUS)
+    if state.received and (census is None or census.inputs.get("received") != state.received):
+        return Stage.CENSUS, "instances were received"
     if census is None:
         return None  # nobody has asked the PACS about this day yet
     harvest = state.manifests.get(Stage.HARVEST)
@@ -155,6 +158,7 @@ def _state_key(state: PartitionState, stage: Stage, now: Fingerprints) -> str:
         {
             "stage": stage.value,
             "manifests": {s.value: m.digest for s, m in state.manifests.items()},
+            "received": state.received,
             "now": [now.profile, now.contracts, now.code, now.keys, identity, now.documents],
         }
     )[:16]

@@ -8,25 +8,29 @@ from itertools import groupby
 from pacs_pipeline import storage
 from pacs_pipeline.errors import Permanent
 from pacs_pipeline.stages.project import Project
+from pacs_pipeline.stages.received import with_received
 from pacs_pipeline.stages.staleness import PartitionState
 
 
 def partition_states(
     project: Project, *, site: str | None = None, on_damaged: Callable[[Permanent], None] | None = None
 ) -> Iterator[PartitionState]:
-    """The state of every partition that has a manifest, in order of site and date.
+    """The state of every partition that has a manifest or for which something was pushed, in order of site.
 
     A damaged record goes to ``on_damaged``, and its partition is left out: it needs a person, not a run.
     Without ``on_damaged`` it is raised.
     """
-    root = project.zones.state.root
 
     def note(error: Permanent) -> None:
         if on_damaged is None:
             raise error
         on_damaged(error)
 
-    manifests = storage.scan(root, site=site, on_damaged=note)
+    yield from with_received(project, _stored_states(project, site, note), sites=None if site is None else (site,))
+
+
+def _stored_states(project: Project, site: str | None, note: Callable[[Permanent], None]) -> Iterator[PartitionState]:
+    manifests = storage.scan(project.zones.state.root, site=site, on_damaged=note)
     for partition, group in groupby(manifests, key=lambda manifest: manifest.partition):
         try:
             verdict = storage.read_verdict(project.zones.state.partition(partition))

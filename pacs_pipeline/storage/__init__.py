@@ -23,6 +23,8 @@ from pacs_pipeline.storage.manifests import (
     write_manifest,
     write_verdict,
 )
+from pacs_pipeline.storage.objects import Prefix, PrefixObject
+from pacs_pipeline.storage.received import mark_received, marks, read_mark, take_mark
 from pacs_pipeline.storage.schemas import (
     ACTIONS,
     CENSUS,
@@ -48,6 +50,8 @@ __all__ = [
     "SERIES",
     "STUDIES",
     "Bucket",
+    "Prefix",
+    "PrefixObject",
     "Put",
     "StoredObject",
     "Upload",
@@ -56,16 +60,20 @@ __all__ = [
     "file_sha256",
     "make_durable",
     "make_folder",
+    "mark_received",
+    "marks",
     "object_key",
     "partition_lock",
     "read_books",
     "read_manifest",
+    "read_mark",
     "read_rows",
     "read_verdict",
     "remove_manifest",
     "remove_stale",
     "replacing",
     "scan",
+    "take_mark",
     "verify_tables",
     "write_books",
     "write_bytes",

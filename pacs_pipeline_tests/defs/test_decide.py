@@ -4,8 +4,9 @@ import datetime as dt
 
 import dagster as dg
 
-from pacs_pipeline.defs.sensors import MOST_PROBES, Requests, Session, decide
+from pacs_pipeline.defs.sensors import MOST_PROBES, Requests, Session, decide, in_partitions
 from pacs_pipeline.records import Partition, Stage
+from pacs_pipeline.settings import PacsSettings, SiteSettings
 from pacs_pipeline.stages.staleness import Stale
 
 TODAY = {"north": dt.date(2024, 3, 10), "south": dt.date(2024, 3, 9)}
@@ -102,3 +103,23 @@ def test_an_archive_that_failed_is_tried_by_few_runs() -> None:
     running = {("north", f"2024-03-{day:02}") for day in range(1, MOST_PROBES + 1)}
     again = [request.job_name for request in ask(stales, sessions=sessions, running=running).runs]
     assert again == ["north_chain", "south_chain"]
+
+
+def test_what_is_of_no_partition_is_never_requested() -> None:
+    """What is pushed may be of any date; a request for a date that is no partition would end the whole tick."""
+    north = SiteSettings(
+        name="north",
+        timezone="Pacific/Auckland",
+        start_date=dt.date(2024, 3, 3),
+        pacs=PacsSettings(host="127.0.0.1", port=104, ae_title="PACS"),
+    )
+    now = dt.datetime(2024, 3, 9, 18, tzinfo=dt.UTC)  # the 10th in Auckland
+    found = in_partitions([stale("north", day, Stage.CENSUS) for day in range(1, 13)], [north], now)
+    assert [each.partition.study_date.day for each in found] == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_what_was_received_is_asked_for_from_the_census_on() -> None:
+    (request,) = ask([stale("north", 4, Stage.CENSUS)]).runs
+    assert request.asset_selection is not None
+    assert request.asset_selection[0] == dg.AssetKey(["north", "census"])
+    assert len(request.asset_selection) == 6
