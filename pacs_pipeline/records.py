@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 
 class Stage(StrEnum):
@@ -187,6 +188,24 @@ class Manifest:
             "tables": {name: {"path": t.path, "rows": t.rows, "sha256": t.sha256} for name, t in self.tables.items()},
             "counts": dict(self.counts),
         }
+
+
+class Commit(NamedTuple):
+    """What a manifest says to whoever compares manifests: all but its tables. A plain tuple: there are very many."""
+
+    stage: Stage
+    partition: Partition
+    digest: str
+    inputs: Mapping[str, str]
+    counts: Mapping[str, int]
+
+
+class Judgement(NamedTuple):
+    """What a verdict says to whoever compares verdicts: all but its rules."""
+
+    manifest_digest: str
+    contracts_fingerprint: str
+    status: VerdictStatus
 
 
 @dataclass(frozen=True, slots=True)

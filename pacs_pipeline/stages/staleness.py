@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pacs_pipeline.records import Manifest, Partition, Stage, Verdict, VerdictStatus, fingerprint
+from pacs_pipeline.records import Commit, Judgement, Manifest, Partition, Stage, Verdict, VerdictStatus, fingerprint
 
 STAGE_ASSETS = {
     Stage.CENSUS: "census",
@@ -40,11 +40,11 @@ class Fingerprints:
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """What is stored of one partition."""
+    """What is stored of one partition. Of manifests and verdict, what is compared is enough."""
 
     partition: Partition
-    manifests: Mapping[Stage, Manifest]
-    verdict: Verdict | None = None
+    manifests: Mapping[Stage, Manifest | Commit]
+    verdict: Verdict | Judgement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Stale:
     key: str
 
 
-def deidentify_inputs(harvest: Manifest, now: Fingerprints) -> dict[str, str]:
+def deidentify_inputs(harvest: Manifest | Commit, now: Fingerprints) -> dict[str, str]:
     """What a current de-identification of ``harvest`` was made with."""
     identity = now.identities.get(harvest.partition.site, "")
     return {
@@ -73,7 +73,7 @@ def deidentify_inputs(harvest: Manifest, now: Fingerprints) -> dict[str, str]:
     }
 
 
-def changed_inputs(deidentified: Manifest, wanted: Mapping[str, str]) -> list[str]:
+def changed_inputs(deidentified: Manifest | Commit, wanted: Mapping[str, str]) -> list[str]:
     """By which inputs a de-identification is out of date.
 
     The list of released documents matters only to a partition that has documents.
@@ -109,7 +109,7 @@ def stale_from(state: PartitionState, now: Fingerprints) -> tuple[Stage, str] | 
 
 
 def _stale_after_deidentify(
-    state: PartitionState, deidentified: Manifest, now: Fingerprints
+    state: PartitionState, deidentified: Manifest | Commit, now: Fingerprints
 ) -> tuple[Stage, str] | None:
     verdict = state.verdict
     if verdict is None or verdict.manifest_digest != deidentified.digest:
@@ -131,7 +131,9 @@ def _stale_after_deidentify(
     return None
 
 
-def reconcile_inputs(deidentified: Manifest, published: Manifest | None, verdict: Verdict) -> dict[str, str]:
+def reconcile_inputs(
+    deidentified: Manifest | Commit, published: Manifest | Commit | None, verdict: Verdict | Judgement
+) -> dict[str, str]:
     """What current books were made from."""
     return {
         "deidentify": deidentified.digest,

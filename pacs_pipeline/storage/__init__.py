@@ -10,6 +10,7 @@ from pacs_pipeline.storage.atomic import (
     write_json,
 )
 from pacs_pipeline.storage.bucket import Bucket, Put, StoredObject, Upload
+from pacs_pipeline.storage.index import Records, scan_records
 from pacs_pipeline.storage.keys import object_key
 from pacs_pipeline.storage.locks import partition_lock
 from pacs_pipeline.storage.manifests import (
@@ -49,6 +50,7 @@ __all__ = [
     "STUDIES",
     "Bucket",
     "Put",
+    "Records",
     "StoredObject",
     "Upload",
     "Zone",
@@ -66,6 +68,7 @@ __all__ = [
     "remove_stale",
     "replacing",
     "scan",
+    "scan_records",
     "verify_tables",
     "write_books",
     "write_bytes",

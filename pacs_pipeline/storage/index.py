@@ -1,0 +1,256 @@
+"""The index of a site: what its state records say, kept beside them so that a look over all of them is quick.
+
+Derived, never trusted: a line counts only while its folder and its records are, to the nanosecond, those it was read
+from. A line that is damaged or out of date is as good as none; without the index everything is read again.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pacs_pipeline.errors import Permanent, PipelineError
+from pacs_pipeline.records import Commit, Judgement, Partition, Stage, VerdictStatus
+from pacs_pipeline.storage.atomic import FILE_MODE, make_folder, write_bytes
+from pacs_pipeline.storage.manifests import read_manifest, read_verdict
+
+log = logging.getLogger(__name__)
+
+SETTLED_NANOSECONDS = 2_000_000_000
+"""Younger records are read again next time: two changes within one tick of a file system's clock look like one."""
+
+RECORDS_LOOKED_AT = 20_000
+"""Of so many partitions a scan also looks at each record; of the others at their folders, which change whenever the
+pipeline writes. Another share has its turn every minute, so that a record edited in place is noticed, too."""
+
+_FOLDER = "index"
+_VERSION = "1"  # of the lines; another one starts another file
+_FILES = tuple(f"/{name}.json" for name in (*Stage, "verdict"))  # whatever a line is made from
+_LINES_AT_ONCE = 500
+_DATE = len("study_date=")
+_HEAD = len("00000000 2024-03-31 ")  # a checksum, the study date
+
+Clock = Callable[[Path], int]
+
+
+class Records(NamedTuple):
+    """What is stored of one partition, for those who compare."""
+
+    partition: Partition
+    commits: Mapping[Stage, Commit]
+    judgement: Judgement | None
+
+
+class _Stamp(NamedTuple):
+    """When a folder and the records in it changed last, in nanoseconds. Nobody can set a ctime, unlike an mtime."""
+
+    folder: int
+    inode: int
+    records: int  # the sum over all records: any change of one changes it
+    newest: int
+
+
+def scan_records(
+    root: Path,
+    *,
+    sites: Collection[str] | None = None,
+    first: dt.date = dt.date.min,
+    last: dt.date = dt.date.max,
+    on_damaged: Callable[[Permanent], None] | None = None,
+    clock: Clock | None = None,
+    looked_at: int = RECORDS_LOOKED_AT,
+) -> Iterator[Records]:
+    """The records of every partition below the zone ``root`` that has a manifest, in the order of site and date.
+
+    ``sites``, ``first`` and ``last`` choose. A partition with a damaged record goes to ``on_damaged`` and is left out
+    as a whole; without ``on_damaged`` it is raised. Holds the index of one site in memory.
+    """
+    now = (clock or file_system_time)(root)
+    for folder in _site_folders(root):
+        site = folder.removeprefix("site=")
+        if sites is None or site in sites:
+            yield from _Site(root, site, now).scan(first, last, on_damaged, looked_at)
+
+
+def file_system_time(root: Path) -> int:
+    """Now, in nanoseconds, by the clock that stamps the files below ``root``; 0 when nothing can be written there."""
+    path = root / _FOLDER / "clock"
+    try:
+        make_folder(path.parent)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+        os.utime(path)
+        return path.stat().st_ctime_ns
+    except (OSError, PipelineError):
+        return 0
+
+
+@dataclass
+class _Site:
+    """One site while it is looked over."""
+
+    root: Path
+    site: str
+    now: int
+    known: dict[str, bytes] = field(default_factory=dict)  # by study date, the last line
+    fresh: list[bytes] = field(default_factory=list)
+
+    @property
+    def index(self) -> Path:
+        return self.root / _FOLDER / f"{self.site}.{_VERSION}"
+
+    def scan(
+        self, first: dt.date, last: dt.date, on_damaged: Callable[[Permanent], None] | None, looked_at: int
+    ) -> Iterator[Records]:
+        base = f"{self.root}/site={self.site}/"
+        begin, end = f"study_date={first.isoformat()}", f"study_date={last.isoformat()}"
+        try:
+            with os.scandir(base) as entries:
+                names = sorted(e.name for e in entries if e.name.startswith("study_date=") and begin <= e.name <= end)
+        except FileNotFoundError:
+            return
+        lines = self._load()
+        shares = -(-len(names) // max(1, looked_at))
+        turn = self.now // 60_000_000_000
+        try:
+            for number, name in enumerate(names, start=turn):
+                key = name[_DATE:]
+                records = self._known(base + name, key, look=number % shares == 0)
+                if records is None:
+                    try:
+                        records = self._read(base + name, key)
+                    except Permanent as error:
+                        if on_damaged is None:
+                            raise
+                        on_damaged(error)
+                        continue
+                if records is not None:
+                    yield records
+        finally:  # also when nobody wants the rest: what was read need not be read again
+            self._append()
+        if lines > 2 * len(self.known) + _LINES_AT_ONCE:
+            self._compact()
+
+    def _load(self) -> int:
+        """Take the whole lines of the index; return how many lines there are."""
+        try:
+            lines = self.index.read_bytes().split(b"\n")
+        except OSError:
+            return 0
+        for line in lines:
+            if len(line) > _HEAD and line[:8] == _checksum(line[9:]):
+                self.known[line[9 : _HEAD - 1].decode("ascii", "replace")] = line
+        return len(lines)
+
+    def _known(self, folder: str, key: str, *, look: bool) -> Records | None:
+        """What the index says, or None when the folder, or on a closer ``look`` a record, is not that of the index."""
+        if key not in self.known:
+            return None
+        (changed, inode, times), commits, judgement = json.loads(self.known[key][_HEAD:])
+        try:
+            status = os.stat(folder)  # noqa: PTH116 - a hundred thousand times
+            if status.st_ctime_ns != changed or status.st_ino != inode or (look and sum(_times(folder)) != times):
+                return None
+        except OSError:
+            return None
+        partition = Partition(self.site, dt.date.fromisoformat(key))
+        return Records(
+            partition,
+            {(stage := _STAGES[name]): Commit(stage, partition, *said) for name, said in commits.items()},
+            judgement and Judgement(judgement[0], judgement[1], _STATUS[judgement[2]]),
+        )
+
+    def _read(self, folder: str, key: str) -> Records | None:
+        stamp = _stamp(folder)  # before reading: a later change gives another stamp
+        records = _read(Path(folder))
+        if records is not None and stamp is not None and stamp.newest + SETTLED_NANOSECONDS <= self.now:
+            line = _line(stamp, records)
+            if self.known.get(key) != line:
+                self.known[key] = line
+                self.fresh.append(line)
+        if len(self.fresh) >= _LINES_AT_ONCE:
+            self._append()
+        return records
+
+    def _append(self) -> None:
+        """Add the fresh lines. It starts with a line break: whoever wrote last may have been cut off."""
+        if not self.fresh:
+            return
+        lines, self.fresh = b"\n" + b"\n".join(self.fresh) + b"\n", []
+        try:
+            make_folder(self.index.parent)
+            descriptor = os.open(self.index, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+            try:
+                os.write(descriptor, lines)
+            finally:
+                os.close(descriptor)
+        except (OSError, PipelineError) as error:
+            log.warning("the index of %s cannot be written (%s); the next look is slow", self.site, error)
+
+    def _compact(self) -> None:
+        try:
+            write_bytes(self.index, b"\n".join([*self.known.values(), b""]))
+        except PipelineError as error:
+            log.warning("the index of %s cannot be written (%s)", self.site, error)
+
+
+def _site_folders(root: Path) -> list[str]:
+    try:
+        with os.scandir(root) as entries:
+            return sorted(entry.name for entry in entries if entry.name.startswith("site="))
+    except FileNotFoundError:
+        return []
+
+
+def _stamp(folder: str) -> _Stamp | None:
+    """The stamp of a partition's folder, None when that cannot be had: reading will say why."""
+    try:
+        status, times = os.stat(folder), _times(folder)  # noqa: PTH116
+    except OSError:
+        return None
+    return _Stamp(status.st_ctime_ns, status.st_ino, sum(times), max(status.st_ctime_ns, *times))
+
+
+def _times(folder: str) -> list[int]:
+    """When each record changed last, 0 for one that is not there."""
+    times = []
+    for file in _FILES:
+        try:
+            times.append(os.stat(folder + file).st_ctime_ns)  # noqa: PTH116
+        except FileNotFoundError:
+            times.append(0)
+    return times
+
+
+def _read(folder: Path) -> Records | None:
+    """What the records of a partition say, each verified; None when nothing has happened."""
+    manifests = [manifest for stage in Stage if (manifest := read_manifest(folder, stage)) is not None]
+    verdict = read_verdict(folder)
+    if not manifests:
+        return None
+    return Records(
+        manifests[0].partition,
+        {m.stage: Commit(m.stage, m.partition, m.digest, m.inputs, m.counts) for m in manifests},
+        verdict and Judgement(verdict.manifest_digest, verdict.contracts_fingerprint, verdict.status),
+    )
+
+
+def _line(stamp: _Stamp, records: Records) -> bytes:
+    commits = {stage.value: [c.digest, c.inputs, c.counts] for stage, c in records.commits.items()}
+    text = json.dumps([stamp[:3], commits, records.judgement], separators=(",", ":"), ensure_ascii=True)
+    content = f"{records.partition.key} {text}".encode("ascii")
+    return _checksum(content) + b" " + content
+
+
+def _checksum(content: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(content)
+
+
+_STAGES = {stage.value: stage for stage in Stage}
+_STATUS = {status.value: status for status in VerdictStatus}
