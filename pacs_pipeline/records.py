@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -247,11 +247,8 @@ class Verdict:
 
     @property
     def status(self) -> VerdictStatus:
-        """Passed only when every contract ran and passed; nothing judged is could-not-run."""
-        states = {r.status for r in self.results}
-        if not states or VerdictStatus.COULD_NOT_RUN in states:
-            return VerdictStatus.COULD_NOT_RUN
-        return VerdictStatus.FAILED if VerdictStatus.FAILED in states else VerdictStatus.PASSED
+        """That of all contracts together."""
+        return overall(result.status for result in self.results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +268,14 @@ class Books:
         """``expected = published + excluded + quarantined + unavailable`` and nothing else is wrong."""
         accounted = self.published + self.excluded + self.quarantined + self.unavailable
         return self.expected == accounted and not self.problems
+
+
+def overall(statuses: Iterable[VerdictStatus]) -> VerdictStatus:
+    """Passed only when every contract ran and passed; nothing judged is could-not-run."""
+    found = set(statuses)
+    if not found or VerdictStatus.COULD_NOT_RUN in found:
+        return VerdictStatus.COULD_NOT_RUN
+    return VerdictStatus.FAILED if VerdictStatus.FAILED in found else VerdictStatus.PASSED
 
 
 def fingerprint(value: object) -> str:

@@ -1,8 +1,7 @@
-"""Reads what is stored of every partition, for the decision which of them are stale and for the books of a range."""
+"""Reads what is stored of every partition, for the decision which of them are stale."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Collection, Iterator
 
 from pacs_pipeline import storage
@@ -16,8 +15,6 @@ def partition_states(
     *,
     site: str | None = None,
     sites: Collection[str] | None = None,
-    first: dt.date = dt.date.min,
-    last: dt.date = dt.date.max,
     on_damaged: Callable[[Permanent], None] | None = None,
 ) -> Iterator[PartitionState]:
     """The state of every partition that has a manifest, in order of site and date.
@@ -25,7 +22,16 @@ def partition_states(
     A damaged record goes to ``on_damaged``, and its partition is left out: it needs a person, not a run.
     Without ``on_damaged`` it is raised. Holds one site's records in memory at a time, as bytes.
     """
-    root = project.zones.state.root
     wanted = (site,) if site is not None else sites
-    for records in storage.scan_records(root, sites=wanted, first=first, last=last, on_damaged=on_damaged):
-        yield PartitionState(records.partition, records.commits, records.judgement)
+    for records in storage.scan_records(project.zones.state.root, sites=wanted):
+        if isinstance(records, storage.Damaged):
+            if on_damaged is None:
+                raise records.error
+            on_damaged(records.error)
+        elif records.commits:
+            yield state_of(records)
+
+
+def state_of(records: storage.Records) -> PartitionState:
+    """The state of one partition from its records."""
+    return PartitionState(records.partition, records.commits, records.judgement)

@@ -10,7 +10,7 @@ from pacs_pipeline.storage.atomic import (
     write_json,
 )
 from pacs_pipeline.storage.bucket import Bucket, Put, StoredObject, Upload
-from pacs_pipeline.storage.index import Records, scan_records
+from pacs_pipeline.storage.index import Damaged, Records, read_records, scan_records
 from pacs_pipeline.storage.keys import object_key
 from pacs_pipeline.storage.locks import partition_lock
 from pacs_pipeline.storage.manifests import (
@@ -49,6 +49,7 @@ __all__ = [
     "SERIES",
     "STUDIES",
     "Bucket",
+    "Damaged",
     "Put",
     "Records",
     "StoredObject",
@@ -62,6 +63,7 @@ __all__ = [
     "partition_lock",
     "read_books",
     "read_manifest",
+    "read_records",
     "read_rows",
     "read_verdict",
     "remove_manifest",

@@ -11,15 +11,15 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from pacs_pipeline.errors import Permanent, PipelineError
-from pacs_pipeline.records import Commit, Judgement, Partition, Stage, VerdictStatus
+from pacs_pipeline.records import Books, Commit, Judgement, Partition, Stage, VerdictStatus
 from pacs_pipeline.storage.atomic import FILE_MODE, make_folder, write_bytes
-from pacs_pipeline.storage.manifests import read_manifest, read_verdict
+from pacs_pipeline.storage.manifests import read_books, read_commit, read_judgement
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ pipeline writes. Another share has its turn every minute, so that a record edite
 
 _FOLDER = "index"
 _VERSION = "1"  # of the lines; another one starts another file
-_FILES = tuple(f"/{name}.json" for name in (*Stage, "verdict"))  # whatever a line is made from
+_FILES = tuple(f"/{name}.json" for name in (*Stage, "verdict", "books"))  # whatever a line is made from
 _LINES_AT_ONCE = 500
 _DATE = len("study_date=")
 _HEAD = len("00000000 2024-03-31 ")  # a checksum, the study date
@@ -46,6 +46,23 @@ class Records(NamedTuple):
     partition: Partition
     commits: Mapping[Stage, Commit]
     judgement: Judgement | None
+    counted: tuple[int, int, int, int, int, Sequence[str]] | None  # the fields of the books
+
+    @property
+    def books(self) -> Books | None:
+        """The stored books."""
+        if self.counted is None:
+            return None
+        expected, published, excluded, quarantined, unavailable, problems = self.counted
+        return Books(self.partition, expected, published, excluded, quarantined, unavailable, tuple(problems))
+
+
+class Damaged(NamedTuple):
+    """A partition with a record that is not what was written; as a whole it says nothing."""
+
+    site: str
+    study_date: str  # the end of its folder's name
+    error: Permanent
 
 
 class _Stamp(NamedTuple):
@@ -63,20 +80,40 @@ def scan_records(
     sites: Collection[str] | None = None,
     first: dt.date = dt.date.min,
     last: dt.date = dt.date.max,
-    on_damaged: Callable[[Permanent], None] | None = None,
     clock: Clock | None = None,
     looked_at: int = RECORDS_LOOKED_AT,
-) -> Iterator[Records]:
-    """The records of every partition below the zone ``root`` that has a manifest, in the order of site and date.
+) -> Iterator[Records | Damaged]:
+    """The records of every partition below the zone ``root``, in the order of site and date.
 
-    ``sites``, ``first`` and ``last`` choose. A partition with a damaged record goes to ``on_damaged`` and is left out
-    as a whole; without ``on_damaged`` it is raised. Holds the index of one site in memory.
+    ``sites``, ``first`` and ``last`` choose. Holds the index of one site in memory.
     """
     now = (clock or file_system_time)(root)
     for folder in _site_folders(root):
         site = folder.removeprefix("site=")
         if sites is None or site in sites:
-            yield from _Site(root, site, now).scan(first, last, on_damaged, looked_at)
+            yield from _Site(root, site, now).scan(first, last, looked_at)
+
+
+def read_records(folder: Path) -> Records | None:
+    """What the records of a partition say, each verified; None when nothing has happened."""
+    commits = {stage: commit for stage in Stage if (commit := read_commit(folder, stage)) is not None}
+    judgement, books = read_judgement(folder), read_books(folder)
+    partitions = [commit.partition for commit in commits.values()] + ([books.partition] if books else [])
+    if not partitions:
+        return None
+    counted = (
+        None
+        if books is None
+        else (
+            books.expected,
+            books.published,
+            books.excluded,
+            books.quarantined,
+            books.unavailable,
+            books.problems,
+        )
+    )
+    return Records(partitions[0], commits, judgement, counted)
 
 
 def file_system_time(root: Path) -> int:
@@ -105,9 +142,7 @@ class _Site:
     def index(self) -> Path:
         return self.root / _FOLDER / f"{self.site}.{_VERSION}"
 
-    def scan(
-        self, first: dt.date, last: dt.date, on_damaged: Callable[[Permanent], None] | None, looked_at: int
-    ) -> Iterator[Records]:
+    def scan(self, first: dt.date, last: dt.date, looked_at: int) -> Iterator[Records | Damaged]:
         base = f"{self.root}/site={self.site}/"
         begin, end = f"study_date={first.isoformat()}", f"study_date={last.isoformat()}"
         try:
@@ -126,9 +161,7 @@ class _Site:
                     try:
                         records = self._read(base + name, key)
                     except Permanent as error:
-                        if on_damaged is None:
-                            raise
-                        on_damaged(error)
+                        yield Damaged(self.site, key, error)
                         continue
                 if records is not None:
                     yield records
@@ -152,7 +185,7 @@ class _Site:
         """What the index says, or None when the folder, or on a closer ``look`` a record, is not that of the index."""
         if key not in self.known:
             return None
-        (changed, inode, times), commits, judgement = json.loads(self.known[key][_HEAD:])
+        (changed, inode, times), commits, judgement, counted = json.loads(self.known[key][_HEAD:])
         try:
             status = os.stat(folder)  # noqa: PTH116 - a hundred thousand times
             if status.st_ctime_ns != changed or status.st_ino != inode or (look and sum(_times(folder)) != times):
@@ -164,11 +197,12 @@ class _Site:
             partition,
             {(stage := _STAGES[name]): Commit(stage, partition, *said) for name, said in commits.items()},
             judgement and Judgement(judgement[0], judgement[1], _STATUS[judgement[2]]),
+            counted,
         )
 
     def _read(self, folder: str, key: str) -> Records | None:
         stamp = _stamp(folder)  # before reading: a later change gives another stamp
-        records = _read(Path(folder))
+        records = read_records(Path(folder))
         if records is not None and stamp is not None and stamp.newest + SETTLED_NANOSECONDS <= self.now:
             line = _line(stamp, records)
             if self.known.get(key) != line:
@@ -228,22 +262,11 @@ def _times(folder: str) -> list[int]:
     return times
 
 
-def _read(folder: Path) -> Records | None:
-    """What the records of a partition say, each verified; None when nothing has happened."""
-    manifests = [manifest for stage in Stage if (manifest := read_manifest(folder, stage)) is not None]
-    verdict = read_verdict(folder)
-    if not manifests:
-        return None
-    return Records(
-        manifests[0].partition,
-        {m.stage: Commit(m.stage, m.partition, m.digest, m.inputs, m.counts) for m in manifests},
-        verdict and Judgement(verdict.manifest_digest, verdict.contracts_fingerprint, verdict.status),
-    )
-
-
 def _line(stamp: _Stamp, records: Records) -> bytes:
     commits = {stage.value: [c.digest, c.inputs, c.counts] for stage, c in records.commits.items()}
-    text = json.dumps([stamp[:3], commits, records.judgement], separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(
+        [stamp[:3], commits, records.judgement, records.counted], separators=(",", ":"), ensure_ascii=True
+    )
     content = f"{records.partition.key} {text}".encode("ascii")
     return _checksum(content) + b" " + content
 
