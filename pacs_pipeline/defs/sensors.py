@@ -1,9 +1,9 @@
 """The staleness sensor: requests a run for exactly the partitions that are out of date."""
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -16,6 +16,10 @@ from pacs_pipeline.stages.staleness import STAGE_ASSETS, Stale, stale_partitions
 from pacs_pipeline.stages.states import partition_states
 
 REQUESTS_PER_TICK = 50
+UNFINISHED_REQUESTS = 200
+"""No more are asked for while so many wait: a new profile makes every partition stale, and a queue of all of them
+would take longer to look through than the partitions themselves."""
+
 WHY_TAG = "pacs_pipeline/why"
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -50,14 +54,9 @@ def decide(
     run, ``today`` the current date at each site. The run key holds the state and the day: one state is asked
     for once a day, however often the sensor looks.
     """
-    waiting = sorted(
-        (s for s in stale if (s.partition.site, s.partition.key) not in running),
-        key=lambda s: s.partition,
-    )
-    position = {_place(s): i for i, s in enumerate(waiting)}
-    start = next((i for place, i in position.items() if place > cursor), 0)
-    turn = waiting[start:] + waiting[:start]
-    chosen = list(islice(turn, limit))
+    waiting = sorted((s for s in stale if (s.partition.site, s.partition.key) not in running), key=_place)
+    start = bisect_right(waiting, cursor, key=_place)
+    chosen = [*waiting[start : start + limit], *waiting[: max(0, min(start, start + limit - len(waiting)))]]
     return Requests(
         runs=tuple(_request(s, jobs[s.partition.site], today[s.partition.site]) for s in chosen),
         cursor=_place(chosen[-1]) if chosen and len(waiting) > limit else "",
@@ -95,30 +94,34 @@ def staleness_sensor(settings: Settings, chains: Mapping[str, UnresolvedAssetJob
         context: dg.SensorEvaluationContext, project: dg.ResourceParam[Project]
     ) -> dg.SensorResult | dg.SkipReason:
         damaged: list[PipelineError] = []
-        states = [
-            state for state in partition_states(project, on_damaged=damaged.append) if state.partition.site in chains
-        ]
+        states = partition_states(project, sites=chains, on_damaged=damaged.append)
+        stale = list(stale_partitions(states, project.fingerprints))  # one site's records in memory at a time
         for error in damaged:
             context.log.error(str(error))
         now = dt.datetime.now(dt.UTC)
+        unfinished = _unfinished(context.instance)
         requests = decide(
-            stale_partitions(states, project.fingerprints),
+            stale,
             jobs={name: job.name for name, job in chains.items()},
-            running=_unfinished(context.instance, {job.name: name for name, job in chains.items()}),
+            running=_keys(unfinished, {job.name: name for name, job in chains.items()}),
             today={site.name: now.astimezone(site.zone).date() for site in settings.sites},
             cursor=context.cursor or "",
+            limit=max(0, min(REQUESTS_PER_TICK, UNFINISHED_REQUESTS - sum(WHY_TAG in run.tags for run in unfinished))),
         )
         if not requests.runs:
-            return dg.SkipReason(f"{len(states)} partitions are known, none is stale")
+            return dg.SkipReason(f"{requests.left} partitions are stale and wait" if requests.left else "none is stale")
         context.log.info("requesting %d runs, %d partitions wait", len(requests.runs), requests.left)
         return dg.SensorResult(run_requests=list(requests.runs), cursor=requests.cursor)
 
     return staleness
 
 
-def _unfinished(instance: dg.DagsterInstance, sites: Mapping[str, str]) -> set[tuple[str, str]]:
+def _unfinished(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
+    return instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
+
+
+def _keys(runs: Iterable[dg.DagsterRun], sites: Mapping[str, str]) -> set[tuple[str, str]]:
     """The (site, partition key) pairs that a run is working on or waits for."""
-    runs = instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
     return {(sites[run.job_name], key) for run in runs if run.job_name in sites for key in keys_of_run(run.tags)}
 
 

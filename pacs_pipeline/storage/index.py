@@ -11,10 +11,10 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pacs_pipeline.errors import Permanent, PipelineError
 from pacs_pipeline.records import Books, Commit, Judgement, Partition, Stage, VerdictStatus
@@ -46,7 +46,7 @@ class Records(NamedTuple):
     partition: Partition
     commits: Mapping[Stage, Commit]
     judgement: Judgement | None
-    counted: tuple[int, int, int, int, int, Sequence[str]] | None  # the fields of the books
+    counted: list[Any] | None  # the fields of the books, as JSON has them
 
     @property
     def books(self) -> Books | None:
@@ -101,18 +101,15 @@ def read_records(folder: Path) -> Records | None:
     partitions = [commit.partition for commit in commits.values()] + ([books.partition] if books else [])
     if not partitions:
         return None
-    counted = (
-        None
-        if books is None
-        else (
-            books.expected,
-            books.published,
-            books.excluded,
-            books.quarantined,
-            books.unavailable,
-            books.problems,
-        )
-    )
+    counted = None
+    if books is not None:
+        if not str(folder).endswith(f"/{books.partition.folder}"):
+            raise Permanent(
+                f"the books record of {folder.parent.name}/{folder.name} is that of another day",
+                fix=f"delete {folder / 'books.json'} and make the books up again",
+            )
+        numbers = (books.expected, books.published, books.excluded, books.quarantined, books.unavailable)
+        counted = [*numbers, list(books.problems)]
     return Records(partitions[0], commits, judgement, counted)
 
 
