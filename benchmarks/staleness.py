@@ -22,6 +22,7 @@ from pacs_pipeline import storage
 from pacs_pipeline.defs.sensors import decide
 from pacs_pipeline.errors import PipelineError
 from pacs_pipeline.records import (
+    Books,
     ContractResult,
     Manifest,
     Partition,
@@ -128,6 +129,7 @@ def write_records(root: Path, partition: Partition, instances: int) -> None:
     for manifest in (census, harvest, deidentified, published, books):
         storage.write_manifest(folder, manifest)
     storage.write_verdict(folder, verdict)
+    storage.write_books(folder, Books(partition, instances, instances - 21, 0, 21, 0))
 
 
 def tick(root: Path, now: Fingerprints) -> Tick:

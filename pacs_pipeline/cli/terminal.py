@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -130,6 +131,20 @@ def _month(day: Day) -> tuple[str, int, int]:
     return day.partition.site, day.partition.study_date.year, day.partition.study_date.month
 
 
+def _goes_on(last: Day, day: Day) -> bool:
+    """Whether ``day`` is the day after ``last`` with the same problem."""
+    one = last.partition.site == day.partition.site and last.status == day.status
+    return (
+        one
+        and last.books.problems == day.books.problems
+        and _next(last.partition.study_date) == day.partition.study_date
+    )
+
+
+def _next(date: dt.date) -> dt.date:
+    return date + dt.timedelta(days=1)
+
+
 class BooksOfRange:
     """The books over a range of days: a line for each day, week or month of a site, totals, and what is not closed.
 
@@ -142,13 +157,12 @@ class BooksOfRange:
         self._period: list[Day] = []
         self._totals = dict.fromkeys(NUMBERS, 0)
         self._tally: Counter[str] = Counter()
-        self._open: list[Day] = []
-        self._gaps: list[list[Day]] = []
+        self._to_look_at: list[tuple[Day, Day]] = []  # first and last of days in a row with the same problem
 
     @property
     def accounted_for(self) -> bool:
         """Whether the PACS was asked about every day and all books close."""
-        return not self._open and not self._gaps
+        return not self._to_look_at
 
     def add(self, day: Day) -> None:
         """Take the next day."""
@@ -158,14 +172,12 @@ class BooksOfRange:
         self._tally[day.status] += 1
         for name in NUMBERS:
             self._totals[name] += getattr(day.books, name)
-        if day.status == "not asked":
-            last = self._gaps[-1][-1].partition if self._gaps else None
-            if last and last.site == day.partition.site and (day.partition.study_date - last.study_date).days == 1:
-                self._gaps[-1][1:] = [day]
+        if not day.accounted_for:
+            first, last = self._to_look_at[-1] if self._to_look_at else (day, day)
+            if _goes_on(last, day):
+                self._to_look_at[-1] = (first, day)
             else:
-                self._gaps.append([day])
-        elif not day.accounted_for:
-            self._open.append(day)
+                self._to_look_at.append((day, day))
 
     def show(self) -> None:
         """Print all of it."""
@@ -177,16 +189,12 @@ class BooksOfRange:
         console.print(
             ", ".join(f"{self._tally[name]:,} {name}" for name in _MARKS if self._tally[name]) or "no day is due"
         )
-        for day in self._open:
-            problems = "; ".join(day.books.problems) or "the sums differ"
-            console.print(f"[red]{day.status.value}[/] {day.partition}: {escape(problems)}", soft_wrap=True)
-        for gap in self._gaps:
-            first, last = gap[0].partition, gap[-1].partition
-            days = (last.study_date - first.study_date).days + 1
-            until = f" to {last.key} ({days} days)" if days > 1 else ""
-            console.print(
-                f"[magenta]not asked[/] {first}{until}: nobody asked the PACS; run its census", soft_wrap=True
-            )
+        for first, last in self._to_look_at:
+            days = (last.partition.study_date - first.partition.study_date).days + 1
+            until = f" to {last.partition.key} ({days} days)" if days > 1 else ""
+            problems = "; ".join(first.books.problems) or "the sums differ"
+            mark = f"[{_BLOCKS[first.status]}]{first.status.value}[/]"
+            console.print(f"{mark} {first.partition}{until}: {escape(problems)}", soft_wrap=True)
 
     def _key(self, day: Day) -> tuple[str, str]:
         date = day.partition.study_date

@@ -22,7 +22,7 @@ LISTED = 50
 SECONDS_BETWEEN_LOOKS = 900
 
 job: UnresolvedAssetJobDefinition = dg.define_asset_job(
-    NAME, selection=dg.AssetSelection.assets(NAME), description="Draw the heat map of the books again."
+    f"draw_{NAME}", selection=dg.AssetSelection.assets(NAME), description="Draw the heat map of the books again."
 )
 
 

@@ -89,7 +89,9 @@ def _stored(project: Project, site: str, first: dt.date, last: dt.date) -> Itera
 
 
 def _gap(site: str, date: dt.date) -> Day:
-    return Day(Books(Partition(site, date), 0, 0, 0, 0, 0, ("nobody asked the PACS",)), DayStatus.NOT_ASKED)
+    return Day(
+        Books(Partition(site, date), 0, 0, 0, 0, 0, ("nobody asked the PACS: run the census",)), DayStatus.NOT_ASKED
+    )
 
 
 def day_of(records: storage.Records) -> Day:
@@ -108,7 +110,7 @@ def day_of(records: storage.Records) -> Day:
         return Day(Books(records.partition, 0, 0, 0, 0, 0), DayStatus.EMPTY)
     outdated = _outdated(records)
     if books is None:
-        why = "withheld by its verdict" if _withheld(records) else outdated or "not worked on yet"
+        why = "withheld by its verdict" if _withheld(records) else outdated or "the books are not made up yet"
         books = Books(records.partition, announced, 0, 0, 0, 0, (why,))
     elif outdated:
         books = _with_problem(books, outdated)
@@ -126,7 +128,7 @@ def _outdated(records: storage.Records) -> str:
     commits, judgement = records.commits, records.judgement
     census, harvest, deidentified = (commits.get(stage) for stage in (Stage.CENSUS, Stage.HARVEST, Stage.DEIDENTIFY))
     if harvest is None:
-        return "not harvested yet"
+        return "not worked on yet"
     if census is not None and harvest.inputs.get("census") != census.digest:
         return "the PACS has new or changed series since: run the partition again"
     if deidentified is None:

@@ -39,6 +39,11 @@ def test_every_asset_says_what_it_is(settings: Settings) -> None:
         assert (node.partitions_def is not None) is (key in of_sites)
 
 
+def test_all_names_fit_together(settings: Settings) -> None:
+    jobs = {job.name for job in build_defs(settings).get_repository_def().get_all_jobs()}
+    assert {"north_chain", "south_census", "draw_books_heat_map"} <= jobs
+
+
 def test_each_contract_is_a_blocking_check(settings: Settings) -> None:
     graph = build_defs(settings).resolve_asset_graph()
     checks = {key.name for key in graph.asset_check_keys if key.asset_key == dg.AssetKey(["north", "verdict"])}

@@ -154,7 +154,12 @@ def test_a_damaged_index_costs_a_read_and_nothing_else(tmp_path: Path, read: lis
     write(tmp_path, DAY)
     expected = scan(tmp_path)
     (path,) = (tmp_path / "index").glob("north.*")
-    for damage in (b"", b"\x00" * 500, path.read_bytes()[:-40], path.read_bytes().replace(b'"series":1', b'"series":7')):
+    for damage in (
+        b"",
+        b"\x00" * 500,
+        path.read_bytes()[:-40],
+        path.read_bytes().replace(b'"series":1', b'"series":7'),
+    ):
         read.clear()
         path.write_bytes(damage)
         assert scan(tmp_path) == expected
