@@ -28,6 +28,11 @@ def later(root: Path) -> int:
     return before + LATER
 
 
+def at(minute: int) -> Callable[[Path], int]:
+    """A clock that stands at a minute of the far future."""
+    return lambda root: (minute + 10**8) * 60 * 10**9
+
+
 def write(root: Path, partition: Partition, stage: Stage = Stage.CENSUS, n: int = 1) -> Path:
     folder = root / partition.folder
     storage.write_manifest(folder, Manifest(stage, partition, {"x": str(n)}, counts={"series": n}))
@@ -139,12 +144,8 @@ def test_a_record_edited_in_place_is_noticed_at_once_in_a_small_zone_and_by_turn
     write(tmp_path, partition)
     scan(tmp_path)
     (folder / "census.json").write_text("{}")
-    minute = 60 * 10**9
     noticed = [
-        any(
-            isinstance(each, Damaged)
-            for each in scan_records(tmp_path, clock=lambda root: (turn + 10**8) * minute, looked_at=1)
-        )
+        any(isinstance(each, Damaged) for each in scan_records(tmp_path, clock=at(turn), looked_at=1))
         for turn in range(2)  # two partitions for each site: every second turn is this one's
     ]
     assert sorted(noticed) == [False, True]
