@@ -6,10 +6,11 @@ stale when one of them is not what is in force now.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pacs_pipeline.records import Commit, Judgement, Manifest, Partition, Stage, Verdict, VerdictStatus, fingerprint
+from pacs_pipeline.records import Commit, Judgement, Manifest, Partition, Stage, Verdict, VerdictStatus
 
 STAGE_ASSETS = {
     Stage.CENSUS: "census",
@@ -153,10 +154,6 @@ def stale_partitions(states: Iterable[PartitionState], now: Fingerprints) -> Ite
 
 def _state_key(state: PartitionState, stage: Stage, now: Fingerprints) -> str:
     identity = now.identities.get(state.partition.site, "")
-    return fingerprint(
-        {
-            "stage": stage.value,
-            "manifests": {s.value: m.digest for s, m in state.manifests.items()},
-            "now": [now.profile, now.contracts, now.code, now.keys, identity, now.documents],
-        }
-    )[:16]
+    made = [f"{each}={manifest.digest}" for each, manifest in state.manifests.items()]
+    text = "\n".join([stage, *made, now.profile, now.contracts, now.code, now.keys, identity, now.documents])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic_core import from_json  # reads a line in half the time
+
 from pacs_pipeline.errors import Permanent, PipelineError
 from pacs_pipeline.records import Books, Commit, Judgement, Partition, Stage, VerdictStatus
 from pacs_pipeline.storage.atomic import FILE_MODE, make_folder, write_bytes
@@ -85,13 +87,17 @@ def scan_records(
 ) -> Iterator[Records | Damaged]:
     """The records of every partition below the zone ``root``, in the order of site and date.
 
-    ``sites``, ``first`` and ``last`` choose. Holds the index of one site in memory.
+    ``sites``, ``first`` and ``last`` choose. Holds the index of one site and the names of all days in memory.
     """
     now = (clock or file_system_time)(root)
-    for folder in _site_folders(root):
-        site = folder.removeprefix("site=")
-        if sites is None or site in sites:
-            yield from _Site(root, site, now).scan(first, last, looked_at)
+    found = [folder for folder in _folders(root, "site=") if sites is None or folder.removeprefix("site=") in sites]
+    begin, end = f"study_date={first.isoformat()}", f"study_date={last.isoformat()}"
+    days = {
+        folder: [name for name in _folders(root / folder, "study_date=") if begin <= name <= end] for folder in found
+    }
+    shares = -(-sum(map(len, days.values())) // max(1, looked_at))
+    for folder, names in days.items():
+        yield from _Site(root, folder.removeprefix("site="), now).scan(names, shares)
 
 
 def read_records(folder: Path) -> Records | None:
@@ -139,16 +145,9 @@ class _Site:
     def index(self) -> Path:
         return self.root / _FOLDER / f"{self.site}.{_VERSION}"
 
-    def scan(self, first: dt.date, last: dt.date, looked_at: int) -> Iterator[Records | Damaged]:
+    def scan(self, names: list[str], shares: int) -> Iterator[Records | Damaged]:
         base = f"{self.root}/site={self.site}/"
-        begin, end = f"study_date={first.isoformat()}", f"study_date={last.isoformat()}"
-        try:
-            with os.scandir(base) as entries:
-                names = sorted(e.name for e in entries if e.name.startswith("study_date=") and begin <= e.name <= end)
-        except FileNotFoundError:
-            return
         lines = self._load()
-        shares = -(-len(names) // max(1, looked_at))
         turn = self.now // 60_000_000_000
         try:
             for number, name in enumerate(names, start=turn):
@@ -182,7 +181,7 @@ class _Site:
         """What the index says, or None when the folder, or on a closer ``look`` a record, is not that of the index."""
         if key not in self.known:
             return None
-        (changed, inode, times), commits, judgement, counted = json.loads(self.known[key][_HEAD:])
+        (changed, inode, times), commits, judgement, counted = from_json(self.known[key][_HEAD:])
         try:
             status = os.stat(folder)  # noqa: PTH116 - a hundred thousand times
             if status.st_ctime_ns != changed or status.st_ino != inode or (look and sum(_times(folder)) != times):
@@ -231,10 +230,10 @@ class _Site:
             log.warning("the index of %s cannot be written (%s)", self.site, error)
 
 
-def _site_folders(root: Path) -> list[str]:
+def _folders(parent: Path, prefix: str) -> list[str]:
     try:
-        with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if entry.name.startswith("site="))
+        with os.scandir(parent) as entries:
+            return sorted(entry.name for entry in entries if entry.name.startswith(prefix))
     except FileNotFoundError:
         return []
 

@@ -57,8 +57,8 @@ def test_the_sensor_asks_for_a_new_image_only_when_the_books_have_changed(settin
     sensor = build_defs(settings).resolve_sensor_def("books_heat_map")
 
     def look(cursor: str | None) -> dg.SensorResult:
-        context = dg.build_sensor_context(cursor=cursor, resources={"project": project})
-        return sensor.evaluate_tick(context)  # type: ignore[return-value]
+        with dg.build_sensor_context(cursor=cursor, resources={"project": project}) as context:
+            return sensor.evaluate_tick(context)  # type: ignore[return-value]
 
     first = look(None)
     assert len(first.run_requests or ()) == 1
