@@ -7,8 +7,9 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -39,6 +40,14 @@ app.command()(receive)
 
 From = Annotated[dt.datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first study date")]
 To = Annotated[dt.datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="last study date")]
+
+
+class Period(StrEnum):
+    """What one line of the books is about."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
 
 
 def main() -> None:
@@ -118,13 +127,56 @@ def census(
 
 
 @app.command()
-def books(site: Site, first: From, last: To, config: Config = None) -> None:
-    """Show the books of a site over a range of study dates."""
-    from pacs_pipeline.stages.reconcile import stored_books
+def books(
+    site: Annotated[str | None, typer.Option("--site", help="the name of a site; default: all sites")] = None,
+    first: Annotated[
+        dt.datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="first study date; default: the first")
+    ] = None,
+    last: Annotated[
+        dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="last study date; default: yesterday")
+    ] = None,
+    by: Annotated[
+        Period | None, typer.Option("--by", help="a line per day, week or month; default: as fits the range")
+    ] = None,
+    heatmap: Annotated[bool, typer.Option("--heatmap", help="a block for each day")] = False,
+    heatmap_file: Annotated[
+        Path | None, typer.Option("--heatmap-file", metavar="FILE.svg", help="write the blocks as an image; for staff")
+    ] = None,
+    instances: Annotated[
+        Path | None,
+        typer.Option("--instances", metavar="FILE.csv", help="write a row per SOPInstanceUID: PHI, for the steward"),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Show the books of one or all sites over a range of study dates; exit code 0 when every day is accounted for."""
+    from pacs_pipeline.stages import heat_map, instance_list
+    from pacs_pipeline.stages.books import book_days
+    from pacs_pipeline.storage import write_bytes
 
-    found = list(stored_books(_project(config), site, _days(first, last)))
-    terminal.console.print(terminal.books_table(found))
-    raise typer.Exit(0 if all(b.closed for b in found) else 1)
+    project = _project(config)
+    begin, end = (day.date() if day else None for day in (first, last))
+    if begin and end and end < begin:
+        raise SettingsError("--to is before --from", fix="swap them")
+    days = list(book_days(project, now=_now(), sites=[site] if site else None, first=begin, last=end))
+    shown = terminal.BooksOfRange(by.value if by else _fitting(len({day.partition.study_date for day in days})))
+    for day in days:
+        shown.add(day)
+    if heatmap:
+        terminal.heat_map(days)
+    else:
+        shown.show()
+    if heatmap_file:
+        write_bytes(heatmap_file, heat_map.svg(days).encode())
+        terminal.console.print(f"the heat map with original study dates, for staff: {escape(str(heatmap_file))}")
+    unread = 0
+    if instances:
+        written, unread = instance_list.write(project, (day.partition for day in days), instances)
+        terminal.console.print(
+            f"{written:,} rows with original UIDs, for the steward: {escape(str(instances))}", soft_wrap=True
+        )
+        if unread:
+            terminal.console.print(f"[red]{unread:,} days could not be listed; their rows say why[/]")
+    raise typer.Exit(0 if shown.accounted_for and not unread else 1)
 
 
 @app.command()
@@ -217,6 +269,11 @@ def _project(config: Path | None) -> Project:
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
+
+
+def _fitting(days: int) -> Literal["day", "week", "month"]:
+    """What a line is about, so that a range fits on a screen or two."""
+    return "day" if days <= 62 else "week" if days <= 366 else "month"
 
 
 def _days(first: dt.datetime, last: dt.datetime) -> Iterator[dt.date]:

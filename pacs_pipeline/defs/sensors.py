@@ -1,8 +1,9 @@
 """The staleness sensor: requests a run for exactly the partitions that are out of date."""
 
 import datetime as dt
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -24,6 +25,10 @@ MOST_PROBES = 3
 
 ASKING = frozenset({Stage.CENSUS, Stage.HARVEST})
 """The stages that ask the archive; the others may run at any hour."""
+
+UNFINISHED_REQUESTS = 200
+"""No more are asked for while so many wait: a new profile makes every partition stale, and a queue of all of them
+would take longer to look through than the partitions themselves."""
 
 WHY_TAG = "pacs_pipeline/why"
 UNFINISHED = [
@@ -73,13 +78,9 @@ def decide(
     the sensor looks.
     """
     of_site = {site: Session(day.isoformat()) for site, day in today.items()} | dict(sessions or {})
-    idle = sorted(
-        (s for s in stale if (s.partition.site, s.partition.key) not in running),
-        key=lambda s: s.partition,
-    )
+    idle = sorted((s for s in stale if (s.partition.site, s.partition.key) not in running), key=_place)
     ready = [s for s in idle if s.stage not in ASKING or of_site[s.partition.site].may_ask]
-    position = {_place(s): i for i, s in enumerate(ready)}
-    start = next((i for place, i in position.items() if place > cursor), 0)
+    start = bisect_right(ready, cursor, key=_place)
     turn = ready[start:] + ready[:start]
     chosen = list(islice(_few_probes(turn, of_site, running), limit))
     return Requests(
@@ -154,24 +155,26 @@ def staleness_sensor(settings: Settings, chains: Mapping[str, UnresolvedAssetJob
     ) -> dg.SensorResult | dg.SkipReason:
         damaged: list[PipelineError] = []
         now = dt.datetime.now(dt.UTC)
-        states = [
-            state for state in partition_states(project, on_damaged=damaged.append) if state.partition.site in chains
-        ]
+        states = partition_states(project, sites=chains, on_damaged=damaged.append)
+        stale = stale_partitions(states, project.fingerprints)
+        known = list(in_partitions(stale, settings.sites, now))  # one site's records in memory at a time
         sessions = {site.name: _session(project, site, now, on_error=damaged.append) for site in settings.sites}
         for error in damaged:
             context.log.error(str(error))
+        unfinished = _unfinished(context.instance)
         requests = decide(
-            in_partitions(stale_partitions(states, project.fingerprints), settings.sites, now),
+            known,
             jobs={name: job.name for name, job in chains.items()},
-            running=_unfinished(context.instance, {job.name: name for name, job in chains.items()}),
+            running=_keys(unfinished, {job.name: name for name, job in chains.items()}),
             today={site.name: now.astimezone(site.zone).date() for site in settings.sites},
             sessions=sessions,
             cursor=context.cursor or "",
+            limit=max(0, min(REQUESTS_PER_TICK, UNFINISHED_REQUESTS - sum(WHY_TAG in run.tags for run in unfinished))),
         )
         if not requests.runs:
             if requests.waiting:
                 return dg.SkipReason(f"{requests.waiting} stale partitions wait until their archives may be asked")
-            return dg.SkipReason(f"{len(states)} partitions are known, none is stale")
+            return dg.SkipReason(f"{requests.left} partitions are stale and wait" if requests.left else "none is stale")
         context.log.info("requesting %d runs, %d partitions wait", len(requests.runs), requests.left)
         return dg.SensorResult(run_requests=list(requests.runs), cursor=requests.cursor)
 
@@ -191,9 +194,12 @@ def _session(
         return Session("", may_ask=False)
 
 
-def _unfinished(instance: dg.DagsterInstance, sites: Mapping[str, str]) -> set[tuple[str, str]]:
+def _unfinished(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
+    return instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
+
+
+def _keys(runs: Iterable[dg.DagsterRun], sites: Mapping[str, str]) -> set[tuple[str, str]]:
     """The (site, partition key) pairs that a run is working on or waits for."""
-    runs = instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
     return {(sites[run.job_name], key) for run in runs if run.job_name in sites for key in keys_of_run(run.tags)}
 
 

@@ -22,6 +22,7 @@ from pacs_pipeline.stages.landing_zone import (
     LANDED,
     UNAVAILABLE,
     UNEXPECTED,
+    UNLISTED,
     LandingZone,
     row_of,
     series_of,
@@ -40,9 +41,6 @@ OUT_OF_RESOURCES = 0xA700
 
 SET_ASIDE = "set_aside"
 """The count of unavailable instances that are not asked for again by themselves."""
-
-UNLISTED = "unlisted"
-"""The count of announced instances of series whose instances the archive could not list; unavailable, too."""
 
 
 def harvest(

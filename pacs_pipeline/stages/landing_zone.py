@@ -16,6 +16,9 @@ from pacs_pipeline.stages.project import Project
 LANDED, UNAVAILABLE, UNEXPECTED, EXCLUDED, DELETED = "landed", "unavailable", "unexpected", "excluded", "deleted"
 """The states of an instance after a harvest. ``deleted``: it had landed, and the archive does not list it any more."""
 
+UNLISTED = "unlisted"
+"""The count of announced instances of series whose instances the archive could not list; unavailable, too."""
+
 
 @dataclass
 class LandingZone:

@@ -10,6 +10,7 @@ from pacs_pipeline.storage.atomic import (
     write_json,
 )
 from pacs_pipeline.storage.bucket import Bucket, Put, StoredObject, Upload
+from pacs_pipeline.storage.index import Damaged, Records, read_records, scan_records
 from pacs_pipeline.storage.keys import object_key
 from pacs_pipeline.storage.locks import partition_lock
 from pacs_pipeline.storage.manifests import (
@@ -50,9 +51,11 @@ __all__ = [
     "SERIES",
     "STUDIES",
     "Bucket",
+    "Damaged",
     "Prefix",
     "PrefixObject",
     "Put",
+    "Records",
     "StoredObject",
     "Upload",
     "Zone",
@@ -67,12 +70,14 @@ __all__ = [
     "read_books",
     "read_manifest",
     "read_mark",
+    "read_records",
     "read_rows",
     "read_verdict",
     "remove_manifest",
     "remove_stale",
     "replacing",
     "scan",
+    "scan_records",
     "take_mark",
     "verify_tables",
     "write_books",

@@ -53,6 +53,14 @@ def test_the_limit_holds_and_the_next_tick_goes_on_where_it_stopped() -> None:
     assert len(set(seen)) == 8
 
 
+def test_the_turn_goes_round_without_asking_for_one_twice() -> None:
+    stales = [stale("north", day) for day in range(1, 6)]
+    requests = ask(stales, limit=4, cursor="north/2024-03-04")
+    assert [r.partition_key for r in requests.runs] == [f"2024-03-{day:02d}" for day in (5, 1, 2, 3)]
+    assert len(ask(stales, limit=9, cursor="north/2024-03-03").runs) == 5
+    assert ask(stales, limit=0) == Requests((), "", 5)
+
+
 def test_nothing_stale_nothing_asked() -> None:
     assert ask([]) == Requests((), "", 0)
 
