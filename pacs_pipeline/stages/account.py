@@ -44,7 +44,7 @@ class Accounted(NamedTuple):
 
 @dataclass
 class Account:
-    """The instances of one partition; iterate over it once, then ``strays`` is known.
+    """The instances of one partition; iterate over it once, then ``strays`` and ``deleted`` are known.
 
     ``listed`` are the rows of the harvest, ``outcomes`` those of the de-identification, ``published`` the
     warehouse's own SHA-256 of each SOPInstanceUID. Keeps a few short strings for each instance in memory.
@@ -53,6 +53,7 @@ class Account:
     listed: Iterable[Row]
     outcomes: Iterable[Row]
     published: dict[str, str]
+    deleted: int = 0  # of the instances: kept, although the archive does not list them any more
     _seen: set[str] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[Accounted]:
@@ -71,6 +72,7 @@ class Account:
             if row["status"] == UNEXPECTED or withdrawn or uid in self._seen:
                 continue
             self._seen.add(uid)
+            self.deleted += row["status"] == DELETED
             state, reason = self._state(row["status"], row["detail"], outcomes.get(uid))
             yield Accounted(row["StudyInstanceUID"], row["SeriesInstanceUID"], uid, state, reason)
 

@@ -55,7 +55,7 @@ def _make_up(
         state[each] += number
     for each, number in nameless(harvest, state).items():
         state[each] += number
-    listed, announced = harvest.counts["expected"], census.counts["instances"]
+    listed, announced = state.total() - instances.deleted, census.counts["instances"]
 
     problems = []
     if listed < announced:

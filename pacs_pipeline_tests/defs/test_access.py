@@ -174,7 +174,7 @@ def looked(project: Project, instance: dg.DagsterInstance) -> list[str | None] |
     """The run keys that the sensor asks for, or why it asks for nothing."""
     defs = build_defs(project.settings)
     context = dg.build_sensor_context(instance=instance, resources={"project": project}, definitions=defs)
-    (sensor,) = defs.sensors or ()
+    sensor = next(each for each in defs.sensors or () if each.name == "staleness")
     assert isinstance(sensor, dg.SensorDefinition)
     found = sensor.evaluate_tick(context)
     return found.skip_message or [request.run_key for request in found.run_requests or ()]
