@@ -7,7 +7,9 @@ neither grows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Hashable, Iterable
+from itertools import compress, count
+from operator import is_not
 from typing import Generic, TypeVar
 
 P = TypeVar("P")
@@ -100,13 +102,22 @@ class Made(Generic[E, M]):
     """What was made of each element of one instance, for the next that has the same one under equal circumstances."""
 
     def __init__(self) -> None:
-        self._made: dict[E, M] = {}
+        self._elements: list[E] = []
+        self._made: list[M] = []
         self._circumstances: object = None
 
-    def of(self, elements: Collection[E], make: Callable[[E], M], circumstances: object = None) -> list[M]:
+    def of(self, elements: Iterable[E], make: Callable[[E], M], circumstances: object = None) -> list[M]:
         """``make`` of each element, in order; ``circumstances`` are everything else that decides."""
-        before = self._made if circumstances == self._circumstances else {}
-        known = map(before.get, elements)
-        made = [make(element) if one is None else one for element, one in zip(elements, known, strict=True)]
-        self._made, self._circumstances = dict(zip(elements, made, strict=True)), circumstances
+        elements = [*elements]
+        if circumstances != self._circumstances:
+            self._elements, self._made = [], []
+        changed = [*compress(count(), map(is_not, elements, self._elements))]
+        if len(elements) == len(self._elements) and 4 * len(changed) <= len(elements):  # the usual case
+            made = [*self._made]
+            for at in changed:
+                made[at] = make(elements[at])
+        else:
+            known = map(dict(zip(self._elements, self._made, strict=True)).get, elements)
+            made = [make(element) if one is None else one for element, one in zip(elements, known, strict=True)]
+        self._elements, self._made, self._circumstances = elements, made, circumstances
         return made
