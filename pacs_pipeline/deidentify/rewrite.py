@@ -15,7 +15,7 @@ from pacs_pipeline.deidentify.content_rules import CLEAN_PIXELS
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.object_classes import content_of
 from pacs_pipeline.deidentify.plan import Plan
-from pacs_pipeline.deidentify.profile import CODE_MEANINGS
+from pacs_pipeline.deidentify.profile import CODE_MEANINGS, Profile
 from pacs_pipeline.deidentify.safe_private import creator_tag
 from pacs_pipeline.deidentify.series import Made
 from pacs_pipeline.deidentify.steps.numbers import LOOKUP_TABLES
@@ -142,27 +142,9 @@ class Rewrite:
             new = self.uids[original] = self.keys.uid(original)
         return new
 
-    def mark(self, *, pixels_looked_at: bool = False) -> dict[int, Element]:
+    def mark(self, *, pixels_looked_at: bool = False) -> Elements:
         """The attributes that say what was done (PS3.15 E.1.1 and C.12.1.1.3.3), for exactly the options applied."""
-        profile = self.plan.profile
-        codes = [
-            {
-                CODE_VALUE: Element(CODE_VALUE, "SH", code.encode()),
-                SCHEME: Element(SCHEME, "SH", b"DCM"),
-                MEANING: Element(MEANING, "LO", CODE_MEANINGS[code].encode()),
-            }
-            for code in profile.codes
-            if code != CLEAN_PIXELS or pixels_looked_at
-        ]
-        method = f"pacs-pipeline profile {profile.name} {profile.fingerprint[:12]}"
-        return {
-            PATIENT_NAME: Element(PATIENT_NAME, "PN", self.patient.pseudonym.encode()),
-            PATIENT_ID: Element(PATIENT_ID, "LO", self.patient.pseudonym.encode()),
-            IDENTITY_REMOVED: Element(IDENTITY_REMOVED, "CS", b"YES"),
-            METHOD: Element(METHOD, "LO", method.encode()[:64]),
-            METHOD_CODES: Element(METHOD_CODES, "SQ", items=codes),
-            DATES_MODIFIED: Element(DATES_MODIFIED, "CS", profile.longitudinal.encode()),
-        }
+        return _marks(self.plan.profile, self.patient.pseudonym, pixels_looked_at)
 
     def _code(self, source: Elements, result: Elements) -> None:
         """A coded concept is kept with its published meaning, or becomes the concept 'unknown'."""
@@ -180,6 +162,29 @@ class Rewrite:
         result[tag] = Element(tag, vr, value.encode())
         result[SCHEME] = Element(SCHEME, "SH", scheme.encode())
         result[MEANING] = Element(MEANING, "LO", meaning.encode())
+
+
+@lru_cache(maxsize=16)
+def _marks(profile: Profile, pseudonym: str, pixels_looked_at: bool) -> Elements:
+    """The same elements for a whole series."""
+    codes = [
+        {
+            CODE_VALUE: Element(CODE_VALUE, "SH", code.encode()),
+            SCHEME: Element(SCHEME, "SH", b"DCM"),
+            MEANING: Element(MEANING, "LO", CODE_MEANINGS[code].encode()),
+        }
+        for code in profile.codes
+        if code != CLEAN_PIXELS or pixels_looked_at
+    ]
+    method = f"pacs-pipeline profile {profile.name} {profile.fingerprint[:12]}"
+    return {
+        PATIENT_NAME: Element(PATIENT_NAME, "PN", pseudonym.encode()),
+        PATIENT_ID: Element(PATIENT_ID, "LO", pseudonym.encode()),
+        IDENTITY_REMOVED: Element(IDENTITY_REMOVED, "CS", b"YES"),
+        METHOD: Element(METHOD, "LO", method.encode()[:64]),
+        METHOD_CODES: Element(METHOD_CODES, "SQ", items=codes),
+        DATES_MODIFIED: Element(DATES_MODIFIED, "CS", profile.longitudinal.encode()),
+    }
 
 
 def actions_of(counts: Counter[tuple[int, str]]) -> tuple[tuple[str, str, str, int], ...]:
