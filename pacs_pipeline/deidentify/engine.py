@@ -7,10 +7,11 @@ import os
 import struct
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeVar
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -56,6 +57,7 @@ from pacs_pipeline.records import Reason
 DEFAULT_MAX_INFLATED_BYTES = 256 * 1024 * 1024
 DEFAULT_MAX_DEPTH = 32
 SCRATCH = ".looked-at-"
+T = TypeVar("T")
 SOP_CLASS = 0x00080016
 DERIVATION = 0x00082111
 # Ours in every file we write (PS3.7 D.3.3.2); a fixed UUID under 2.25.
@@ -298,12 +300,11 @@ class _Instance:
         if source.transfer_syntax == DeflatedExplicitVRLittleEndian:
             inflated = b"".join(chunk for piece in pieces for chunk in _chunks(piece, source.buffer))
             pieces = [deflated(inflated)]
-        out_dir.mkdir(parents=True, exist_ok=True)
-        self.temporary = out_dir / f".{sop_instance}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part"
+        self.temporary = out_dir / f".{sop_instance}.{os.getpid()}.{os.urandom(4).hex()}.part"
         self._written = True
         digest = hashlib.sha256()
         size = 0
-        with self.temporary.open("wb") as file:
+        with _in_folder(self.temporary, lambda: self.temporary.open("wb")) as file:
             for piece in [meta, *pieces]:
                 for chunk in _chunks(piece, source.buffer):
                     file.write(chunk)
@@ -314,10 +315,8 @@ class _Instance:
 
     def release(self, row: dict[str, object], actions: tuple[tuple[str, str, str, int], ...], out_dir: Path) -> Outcome:
         """Give the verified file its final name."""
-        folder = out_dir / str(row["SeriesInstanceUID"])
-        folder.mkdir(exist_ok=True)
-        output = folder / f"{row['SOPInstanceUID']}.dcm"
-        self.temporary.replace(output)
+        output = Path(out_dir, str(row["SeriesInstanceUID"]), f"{row['SOPInstanceUID']}.dcm")
+        _in_folder(output, lambda: self.temporary.replace(output))
         self._written = False
         return Outcome(
             self.source,
@@ -338,6 +337,15 @@ class _Instance:
         """Remove what was written; nothing of a refused instance stays."""
         if self._written:
             self.temporary.unlink(missing_ok=True)
+
+
+def _in_folder(path: Path, write: Callable[[], T]) -> T:
+    """What ``write`` gives; the folder of ``path`` is made when it turns out to be missing."""
+    try:
+        return write()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return write()
 
 
 def _uid_of(dataset: Elements, tag: int) -> str:
