@@ -162,6 +162,8 @@ class Harvest:
         return replace(self._of_series, uids=uids)
 
     def _part(self, charsets: tuple[str, ...], element: Element) -> _Part | tuple[()]:
+        if element.items is None and not _may_identify(element.tag, element.vr):
+            return ()
         found, kept = _Collected(), _Collected()
         _collect({element.tag: element}, charsets, found, kept, self._retained)
         return _Part(found, kept, found.of_series or kept.of_series) if found or kept else ()
@@ -187,8 +189,14 @@ def _collect(
         if element.items is not None:
             for item in element.items:
                 _collect(item, charsets, found, kept, retained)
-        elif isinstance(element.value, bytes) and element.value:
+        elif isinstance(element.value, bytes) and element.value and _may_identify(tag, element.vr):
             _collect_value(tag, element, charsets, kept if retained(tag) else found)
+
+
+@lru_cache(maxsize=65536)
+def _may_identify(tag: int, vr: str) -> bool:
+    """Whether a value can hold anything that :func:`_in_value` looks for."""
+    return (vrs_of(tag) or (vr,))[0] in ("PN", "UI", "DA", "DT") or tag in identifying_tags()
 
 
 def _collect_value(tag: int, element: Element, charsets: tuple[str, ...], found: _Collected) -> None:
