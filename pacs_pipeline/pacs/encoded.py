@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Collection, Iterator
 
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import InstanceRef, Reason
@@ -31,6 +30,7 @@ _SHORT_VRS = frozenset(
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 
 _HEAD = 1 << 16  # bytes that hold all elements before the pixels of most objects
+_EXPLICIT_LITTLE_ENDIAN = struct.Struct("<L2sH")
 _INFLATED_HEAD = 1 << 20  # identity elements of a deflated data set lie well within the first MiB
 _INFLATE_CHUNK = 1 << 16
 
@@ -49,20 +49,17 @@ def read_identity(data: bytes | bytearray | memoryview, transfer_syntax: str) ->
 
 def _identity(data: bytes | bytearray | memoryview, transfer_syntax: str, *, whole: bool) -> InstanceRef:
     found = dict.fromkeys(_IDENTITY, "")
-    elements = Walker(data, transfer_syntax).elements()
-    first = None
+    walker = Walker(data, transfer_syntax)
+    if not len(data):
+        raise Quarantine(Reason.UNREADABLE, "the data set is empty")
     try:
-        first = next(elements, None)
-        if first is not None and not 0x0001 < first[0] >> 16 < 0xFFFE:
+        if not 0x0001 < walker.first_group() < 0xFFFE:
             raise Quarantine(Reason.UNREADABLE, "the first element's tag belongs to no data set")
-        for tag, start, stop in chain(() if first is None else (first,), elements):
-            if tag in found:
-                found[tag] = bytes(data[start:stop]).rstrip(b"\0 ").decode("ascii", "replace")
+        for tag, start, stop in walker.find(_IDENTITY):
+            found[tag] = bytes(data[start:stop]).rstrip(b"\0 ").decode("ascii", "replace")
     except Quarantine as problem:
         if whole or problem.reason is not Reason.TRUNCATED:
             raise
-    if first is None:
-        raise Quarantine(Reason.UNREADABLE, "the data set is empty")
     return InstanceRef(
         StudyInstanceUID=found[_STUDY_INSTANCE_UID],
         SeriesInstanceUID=found[_SERIES_INSTANCE_UID],
@@ -101,34 +98,55 @@ class Walker:
         self._implicit = transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
         self._data = data
         self._end = len(data)
-        self._explicit = struct.Struct(order + "HH2sH").unpack_from
+        self._quick = order == "<" and not self._implicit
         self._tag_and_length = struct.Struct(order + "HHL").unpack_from
         self._length16 = struct.Struct(order + "H").unpack_from
         self._length32 = struct.Struct(order + "L").unpack_from
 
-    def elements(self) -> Iterator[tuple[int, int, int]]:
-        """The tag of each top-level element and where its value starts and stops."""
+    def first_group(self) -> int:
+        """The group of the first element. Raises Quarantine as ``find``."""
+        return self.header(0, self._implicit)[0] >> 16
+
+    def find(self, tags: Collection[int]) -> Iterator[tuple[int, int, int]]:
+        """Walk to the end of the data set: where the value of each top-level element with one of ``tags`` is.
+
+        Raises Quarantine for what is no data set, or ends in the middle.
+        """
         position, end = 0, self._end
         head = bytes(self._data[:_HEAD])  # from which elements are read in half the time
-        quick, explicit, short = -1 if self._implicit else len(head) - 8, self._explicit, _SHORT_VRS
+        quick, swapped = len(head) - 8 if self._quick else -1, {_swapped(tag): tag for tag in tags}
+        explicit, short = _EXPLICIT_LITTLE_ENDIAN.unpack_from, _SHORT_VRS
         while position < end:
-            if position <= quick:  # nearly every element: this decides how long the walk takes
-                group, element, vr, length = explicit(head, position)
-                if vr in short and group != 0xFFFE:
-                    start = position + 8
-                    position = start + length
-                    if position > end:
-                        raise _truncated(group << 16 | element)
-                    yield group << 16 | element, start, position
-                    continue
-            tag, vr, start, length = self.header(position, self._implicit)
-            if length == UNDEFINED_LENGTH:
-                position = self._skip_undefined(start, self._implicit or vr == b"UN", tag)
-            else:
+            while position <= quick:  # nearly every element: how long this takes is how long the walk takes
+                turned, vr, length = explicit(head, position)
+                if vr not in short or turned & 0xFFFF == 0xFFFE:
+                    break
+                start = position + 8
                 position = start + length
                 if position > end:
-                    raise _truncated(tag)
+                    raise _truncated(_swapped(turned))
+                if turned in swapped:
+                    yield swapped[turned], start, position
+            if position == end:
+                break
+            tag, start, position = self._element(position)
+            if tag in tags:
+                yield tag, start, position
+
+    def elements(self) -> Iterator[tuple[int, int, int]]:
+        """The tag of each top-level element and where its value starts and stops; raises as ``find``."""
+        position = 0
+        while position < self._end:
+            tag, start, position = self._element(position)
             yield tag, start, position
+
+    def _element(self, position: int) -> tuple[int, int, int]:
+        tag, vr, start, length = self.header(position, self._implicit)
+        if length == UNDEFINED_LENGTH:
+            return tag, start, self._skip_undefined(start, self._implicit or vr == b"UN", tag)
+        if start + length > self._end:
+            raise _truncated(tag)
+        return tag, start, start + length
 
     def header(self, position: int, implicit: bool) -> tuple[int, bytes, int, int]:
         """Of an element: tag, VR (empty when implicit), where the value starts, and its length."""
@@ -170,6 +188,11 @@ class Walker:
                 if position > self._end:
                     raise _truncated(tag)
         return position
+
+
+def _swapped(tag: int) -> int:
+    """A tag with its group and its element in each other's place, as four bytes in Little Endian make one number."""
+    return (tag & 0xFFFF) << 16 | tag >> 16
 
 
 def _truncated(tag: int) -> Quarantine:
