@@ -137,12 +137,12 @@ def worker(file: str, first: str, last: str) -> None:
     from pacs_pipeline.settings import load_settings
     from pacs_pipeline.stages.census import take_censuses
     from pacs_pipeline.stages.project import Project
-    from pacs_pipeline.stages.sources import open_archive
+    from pacs_pipeline.stages.sources import Source
 
     project = Project(load_settings(Path(file)))
     start, end = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
     days = (start + dt.timedelta(days=n) for n in range((end - start).days + 1))
-    with open_archive(project, project.settings.site(SITE)) as archive:
+    with Source.of(project, project.settings.site(SITE)).archive() as archive:
         for _ in take_censuses(project, SITE, days, archive, missing=True):
             status = Path("/proc/self/status").read_text()
             print(int(status.partition("VmRSS:")[2].split()[0]) / 1024, flush=True)

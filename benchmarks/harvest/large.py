@@ -57,7 +57,7 @@ def _receive(pipe: Pipe, port: int, into: Path) -> None:
 
 def _peak() -> float:
     status = Path("/proc/self/status").read_text()
-    return (int(status.partition("VmHWM:")[2].split()[0]) - int(status.partition("RssFile:")[2].split()[0])) / 1024
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _send(port: int, size: int) -> None:

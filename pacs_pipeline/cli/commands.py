@@ -100,12 +100,12 @@ def census(
 ) -> None:
     """Ask a site's PACS what it has of a range of study dates, without fetching anything."""
     from pacs_pipeline.stages.census import take_censuses
-    from pacs_pipeline.stages.sources import open_archive
+    from pacs_pipeline.stages.sources import Source
 
     project = _project(config)
     totals: Counter[str] = Counter()
     failed = 0
-    with open_archive(project, project.settings.site(site)) as archive:
+    with Source.of(project, project.settings.site(site)).archive() as archive:
         for day in _days(first, last):
             try:
                 for manifest in take_censuses(project, site, [day], archive, missing=missing):

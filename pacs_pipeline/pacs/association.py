@@ -129,14 +129,15 @@ class Association:
         identifier: Dataset | None = None,
         *,
         store: Store | None = None,
+        meanwhile: Callable[[], object] | None = None,
         patience: Callable[[], float] | None = None,
         **fields: str | int,
     ) -> Iterator[Message]:
         """Make a request and yield its responses, the last of which is not pending.
 
-        ``store`` takes the instances that a C-GET brings; ``patience`` is the seconds
-        still to wait when the peer was silent for the connection's time-out; ``fields`` go into the command
-        set. To be read to its end. Raises Lost.
+        ``store`` takes the instances that a C-GET brings, and ``meanwhile`` is called while the peer prepares the next
+        one; ``patience`` is the seconds still to wait when the peer was silent for the connection's time-out;
+        ``fields`` go into the command set. To be read to its end. Raises Lost.
         """
         message_id = number(fields, "MessageID") or self.next_message_id()
         command: dict[str, str | int] = {
@@ -156,6 +157,8 @@ class Association:
                 raise Lost("the peer released the association")
             if message.stored is not None:
                 self.answer(message, message.stored)
+                if meanwhile is not None:
+                    meanwhile()
                 continue
             if (
                 message.command["CommandField"] != request.response

@@ -63,6 +63,7 @@ class Connection:
         self._wait = 0.0
         self._buffer = bytearray(MAXIMUM_PDU_SIZE)
         self._header = bytearray(_HEADER.size)
+        self._head = memoryview(self._header)
         if not self._is_tls:
             raw.settimeout(None)
         # without it every DIMSE message waits some 40 ms for a delayed ACK
@@ -84,7 +85,7 @@ class Connection:
 
         Raises Lost when the peer has gone, was silent for too long, or sends what cannot be a PDU.
         """
-        self._fill(memoryview(self._header))
+        self._fill(self._head)
         kind, length = _HEADER.unpack(self._header)
         if kind not in _TYPES or length > _LONGEST_PDU:
             self.abort()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import chain
 
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import InstanceRef, Reason
@@ -23,8 +24,13 @@ _ITEM = 0xFFFEE000
 _ITEM_END = 0xFFFEE00D
 _SEQUENCE_END = 0xFFFEE0DD
 UNDEFINED_LENGTH = 0xFFFFFFFF
+_SHORT_VRS = frozenset(
+    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO"}
+    | {b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
+)
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 
+_HEAD = 1 << 16  # bytes that hold all elements before the pixels of most objects
 _INFLATED_HEAD = 1 << 20  # identity elements of a deflated data set lie well within the first MiB
 _INFLATE_CHUNK = 1 << 16
 
@@ -43,18 +49,19 @@ def read_identity(data: bytes | bytearray | memoryview, transfer_syntax: str) ->
 
 def _identity(data: bytes | bytearray | memoryview, transfer_syntax: str, *, whole: bool) -> InstanceRef:
     found = dict.fromkeys(_IDENTITY, "")
-    seen = False
+    elements = Walker(data, transfer_syntax).elements()
+    first = None
     try:
-        for tag, start, stop in Walker(data, transfer_syntax).elements():
-            if not seen and not 0x0001 < tag >> 16 < 0xFFFE:
-                raise Quarantine(Reason.UNREADABLE, "the first element's tag belongs to no data set")
-            seen = True
+        first = next(elements, None)
+        if first is not None and not 0x0001 < first[0] >> 16 < 0xFFFE:
+            raise Quarantine(Reason.UNREADABLE, "the first element's tag belongs to no data set")
+        for tag, start, stop in chain(() if first is None else (first,), elements):
             if tag in found:
                 found[tag] = bytes(data[start:stop]).rstrip(b"\0 ").decode("ascii", "replace")
     except Quarantine as problem:
         if whole or problem.reason is not Reason.TRUNCATED:
             raise
-    if not seen:
+    if first is None:
         raise Quarantine(Reason.UNREADABLE, "the data set is empty")
     return InstanceRef(
         StudyInstanceUID=found[_STUDY_INSTANCE_UID],
@@ -94,20 +101,32 @@ class Walker:
         self._implicit = transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
         self._data = data
         self._end = len(data)
+        self._explicit = struct.Struct(order + "HH2sH").unpack_from
         self._tag_and_length = struct.Struct(order + "HHL").unpack_from
         self._length16 = struct.Struct(order + "H").unpack_from
         self._length32 = struct.Struct(order + "L").unpack_from
 
     def elements(self) -> Iterator[tuple[int, int, int]]:
         """The tag of each top-level element and where its value starts and stops."""
-        position = 0
-        while position < self._end:
+        position, end = 0, self._end
+        head = bytes(self._data[:_HEAD])  # from which elements are read in half the time
+        quick, explicit, short = -1 if self._implicit else len(head) - 8, self._explicit, _SHORT_VRS
+        while position < end:
+            if position <= quick:  # nearly every element: this decides how long the walk takes
+                group, element, vr, length = explicit(head, position)
+                if vr in short and group != 0xFFFE:
+                    start = position + 8
+                    position = start + length
+                    if position > end:
+                        raise _truncated(group << 16 | element)
+                    yield group << 16 | element, start, position
+                    continue
             tag, vr, start, length = self.header(position, self._implicit)
             if length == UNDEFINED_LENGTH:
                 position = self._skip_undefined(start, self._implicit or vr == b"UN", tag)
             else:
                 position = start + length
-                if position > self._end:
+                if position > end:
                     raise _truncated(tag)
             yield tag, start, position
 

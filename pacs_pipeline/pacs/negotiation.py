@@ -7,6 +7,8 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from pydicom.uid import UID
 from pynetdicom import _config
@@ -37,6 +39,9 @@ _UNDECODABLE = (struct.error, ValueError, LookupError, TypeError, AttributeError
 CALLING_AE_TITLE_NOT_RECOGNISED = (1, 1, 3)
 CALLED_AE_TITLE_NOT_RECOGNISED = (1, 1, 7)
 LOCAL_LIMIT_EXCEEDED = (2, 3, 2)
+
+Supported = Callable[[Sequence[PresentationContext]], Sequence[PresentationContext]]
+"""Says which contexts are supported, of those that are proposed."""
 
 # pynetdicom writes UIDs and whatever a peer sent into its log. None of that may be written by this program, at
 # any level of the root logger; a person who debugs can set the level of "pynetdicom" again.
@@ -101,13 +106,13 @@ def accept(
     connection: Connection,
     *,
     ae_title: str,
-    supported: Callable[[Sequence[PresentationContext]], Sequence[PresentationContext]],
+    supported: Supported,
     refusal: Callable[[str], tuple[int, int, int] | None],
 ) -> Association | None:
     """Read an association request from a new connection and grant it, or refuse it and return None.
 
-    ``supported`` says what is supported of the contexts that are proposed, ``refusal`` whether there is a
-    reason (result, source, diagnostic of PS3.8 9.3.4) to refuse this calling AE title. Raises Lost.
+    ``supported`` says what is supported of the contexts that are proposed, always the same; ``refusal`` whether there
+    is a reason (result, source, diagnostic of PS3.8 9.3.4) to refuse this calling AE title. Raises Lost.
     """
     connection.shake_hands()
     kind, content = connection.receive()
@@ -115,20 +120,37 @@ def accept(
         connection.abort()
         raise Lost("the peer did not ask for an association")
     try:
-        asked = A_ASSOCIATE_RQ()
-        asked.decode(pdu(PduType.A_ASSOCIATE_RQ, bytes(content)))
-        request = asked.to_primitive()
-        proposed = request.presentation_context_definition_list
-        results, answered = negotiate_as_acceptor(proposed, list(supported(proposed)), _roles(request))
-        calling, called = str(request.calling_ae_title).strip(), str(request.called_ae_title).strip()
-        largest = request.maximum_length_received or 0
+        request = _read(bytes(content), supported)
     except _UNDECODABLE:
         connection.abort()
         raise Lost("the peer sent an association request that cannot be read") from None
-    reason = refusal(calling) if called == ae_title else CALLED_AE_TITLE_NOT_RECOGNISED
+    reason = refusal(request.calling) if request.called == ae_title else CALLED_AE_TITLE_NOT_RECOGNISED
     if reason is not None:
         connection.send(pdu(PduType.A_ASSOCIATE_RJ, bytes((0, *reason))))
         return None
+    connection.send(request.answer)
+    return Association(connection, request.contexts, request.largest_pdu, calling_ae_title=request.calling)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """An association request as far as it matters here, and the A-ASSOCIATE-AC that grants it."""
+
+    calling: str
+    called: str
+    largest_pdu: int
+    contexts: tuple[AcceptedContext, ...]
+    answer: bytes
+
+
+@lru_cache(maxsize=8)  # a PACS asks in the same words for every C-MOVE, and pynetdicom reads them for 20 ms
+def _read(content: bytes, supported: Supported) -> _Request:
+    """What an A-ASSOCIATE-RQ asks for, and what of it is granted. Raises _UNDECODABLE."""
+    asked = A_ASSOCIATE_RQ()
+    asked.decode(pdu(PduType.A_ASSOCIATE_RQ, content))
+    request = asked.to_primitive()
+    proposed = request.presentation_context_definition_list
+    results, answered = negotiate_as_acceptor(proposed, list(supported(proposed)), _roles(request))
     granted = A_ASSOCIATE()
     granted.application_context_name = _APPLICATION_CONTEXT
     granted.calling_ae_title, granted.called_ae_title = request.calling_ae_title, request.called_ae_title
@@ -137,8 +159,13 @@ def accept(
     granted.user_information = [*_about_us(), *answered]
     answer = A_ASSOCIATE_AC()
     answer.from_primitive(granted)
-    connection.send(answer.encode())
-    return Association(connection, _accepted(results, proposed), largest, calling_ae_title=calling)
+    return _Request(
+        calling=str(request.calling_ae_title).strip(),
+        called=str(request.called_ae_title).strip(),
+        largest_pdu=request.maximum_length_received or 0,
+        contexts=tuple(_accepted(results, proposed)),
+        answer=answer.encode(),
+    )
 
 
 def _numbered(contexts: Sequence[PresentationContext]) -> list[PresentationContext]:

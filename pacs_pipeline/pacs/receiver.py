@@ -187,7 +187,7 @@ class StorageReceiver:
             association = accept(
                 connection,
                 ae_title=self.ae_title,
-                supported=self._as_proposed,
+                supported=_compressed_first if self._compressed_first else _as_stored,
                 refusal=partial(self._refusal, connection),
             )
             if association is None:
@@ -205,6 +205,9 @@ class StorageReceiver:
         request = message.command["CommandField"]
         if message.stored is not None:
             association.answer(message, message.stored)
+            landing = self._landing
+            if landing is not None:
+                landing.catch_up()
         elif request == CommandField.C_ECHO_RQ:
             association.answer(message, _SUCCESS)
         else:
@@ -215,13 +218,6 @@ class StorageReceiver:
         if self._allowed and calling_ae_title not in self._allowed:
             return CALLING_AE_TITLE_NOT_RECOGNISED
         return None if self._admission.admit(connection) else LOCAL_LIMIT_EXCEEDED
-
-    def _as_proposed(self, proposed: Sequence[PresentationContext]) -> list[PresentationContext]:
-        """Support every storage class that is proposed, private and unlisted ones too."""
-        order = (*COMPRESSED, *UNCOMPRESSED) if self._compressed_first else TRANSFER_SYNTAXES
-        classes = {str(context.abstract_syntax) for context in proposed}
-        contexts = [build_context(sop_class, list(order)) for sop_class in classes if is_storage(sop_class)]
-        return [build_context(_VERIFICATION), *contexts]
 
     def _store(self, calling_ae_title: str, message: Message) -> _Handled:
         with self._lock:
@@ -255,6 +251,28 @@ class StorageReceiver:
             f"the receiver cannot listen on {self._bind}:{self.port} ({reason})",
             fix="correct the site's receiver.bind and receiver.port",
         )
+
+
+def _as_stored(proposed: Sequence[PresentationContext]) -> list[PresentationContext]:
+    return _supported(proposed, TRANSFER_SYNTAXES)
+
+
+def _compressed_first(proposed: Sequence[PresentationContext]) -> list[PresentationContext]:
+    return _supported(proposed, (*COMPRESSED, *UNCOMPRESSED))
+
+
+def _supported(proposed: Sequence[PresentationContext], order: Sequence[str]) -> list[PresentationContext]:
+    """Every storage class that is proposed, private and unlisted ones too, with its transfer syntaxes in an order."""
+    offered: dict[str, set[str]] = {}
+    for context in proposed:
+        offered.setdefault(str(context.abstract_syntax), set()).update(context.transfer_syntax)
+    # only what is offered: pynetdicom checks every UID that it is given, a millisecond for all of a class
+    contexts = [
+        build_context(sop_class, [uid for uid in order if uid in syntaxes] or list(order[:1]))
+        for sop_class, syntaxes in offered.items()
+        if is_storage(sop_class)
+    ]
+    return [build_context(_VERIFICATION), *contexts]
 
 
 def open_receiver(settings: ReceiverSettings, *, timeout: float, sink: Sink | None = None) -> StorageReceiver:

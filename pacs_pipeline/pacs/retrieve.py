@@ -132,7 +132,9 @@ class CGetRetriever(DimseRetriever):
 
         identifier = _identifier(landing.series, uids)
         try:
-            return _outcome(association.ask(context, CommandField.C_GET_RQ, identifier, store=store))
+            return _outcome(
+                association.ask(context, CommandField.C_GET_RQ, identifier, store=store, meanwhile=landing.catch_up)
+            )
         except Paused:
             association.abort()
             raise
@@ -286,7 +288,7 @@ class _Pursuit:
 
     def _ask(self, route: Route, uids: Sequence[str], named: Sequence[str]) -> set[str]:
         """Make one request and return the instances there is no use to ask for again."""
-        landed_before = len(self.landing.landed)
+        open_before = len(self.landing.open)
         try:
             outcome = route.request(self.landing, named)
         except Paused:
@@ -309,7 +311,7 @@ class _Pursuit:
             return set(uids)
         if outcome.status in _REFUSALS and not self.landing.deliveries:
             raise dimse.failure(self.endpoint, "a retrieval", outcome.status)
-        if len(named) > 1 and len(self.landing.landed) - landed_before > 1:
+        if len(named) > 1 and open_before - len(self.landing.open) > 1:
             self.lists_work = True
         done = outcome.status == dimse.SUCCESS or dimse.is_warning(outcome.status)
         if len(named) == 1 or dimse.is_out_of_resources(outcome.status) or (named and done and self.lists_work):
@@ -318,12 +320,12 @@ class _Pursuit:
 
     def report(self) -> RetrievalReport:
         """The account of every missing instance."""
-        series = self.landing.series.SeriesInstanceUID
+        series, landed = self.landing.series.SeriesInstanceUID, self.landing.landed
         status = OUT_OF_RESOURCES if self.landing.is_full else None
         failures = [RetrievalFailure(series, "", status, self.broken)] if self.broken else []
         failures += (self._failure(series, uid) for uid in sorted(self.landing.open))
         return RetrievalReport(
-            landed=tuple(self.landing.landed[uid] for uid in sorted(self.landing.landed)),
+            landed=tuple(landed[uid] for uid in sorted(landed)),
             failures=(*failures, *self.landing.failures),
             unexpected=tuple(self.landing.unexpected[uid] for uid in sorted(self.landing.unexpected)),
             duplicates=self.landing.duplicates,

@@ -15,6 +15,7 @@ from pacs_pipeline.stages.sources import Source
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LOOKS = 0.5
+WAIT_SECONDS = 60.0
 
 
 class Crew(Generic[T]):
@@ -75,7 +76,7 @@ class Crew(Generic[T]):
                     self._stop.wait(SECONDS_BETWEEN_LOOKS)
                     continue
                 self._associate(number)
-        except Busy as problem:  # no association is free: enough that one of us works
+        except Busy as problem:
             if not number:
                 self._events.put(problem)
         except BaseException as problem:  # noqa: BLE001 - raised again in the thread that waits for it
@@ -86,7 +87,8 @@ class Crew(Generic[T]):
     def _associate(self, number: int) -> None:
         """Work over one association until there is nothing left, or it is one too many."""
         with ExitStack() as held:
-            held.enter_context(self._source.access.association())
+            # who is not the first does not wait for an association: the others have the work
+            held.enter_context(self._source.access.association(wait_seconds=0 if number else WAIT_SECONDS))
             retriever = held.enter_context(self._source.open_retriever())
             while not self._stop.is_set() and (not number or number < self._source.access.allowed):
                 try:

@@ -169,8 +169,10 @@ class _Run:
         for _ in range(ATTEMPTS):
             missing = series.missing - self.zone.have.keys()
             if not missing:
-                break
+                series.problem = ""
+                return
             access.require_open()
+            access.rest()
             landing = Landing(
                 series.ref,
                 missing,
@@ -183,15 +185,14 @@ class _Run:
             except Paused:
                 raise
             except Transient as problem:
-                access.failed()
                 series.problem = problem.message
                 continue
             self._note(series, landing, report)
             series.problem = next((f.message for f in report.failures if _lost(f)), "")
             if not series.problem:
                 access.succeeded()
-                break  # the archive has answered for every instance
-            access.failed()
+                return  # the archive has answered for every instance
+        access.failed()  # once for the series: it may be this one that the archive cannot send
 
     def _note(self, series: _Series, landing: Landing, report: RetrievalReport) -> None:
         with self._lock:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 
 from pacs_pipeline.defs import build_defs
 from pacs_pipeline.defs.failures import fail
@@ -13,7 +14,8 @@ from pacs_pipeline.defs.jobs import MAX_RETRIES_TAG
 from pacs_pipeline.defs.sensors import Session, _session
 from pacs_pipeline.errors import Paused, Permanent, PipelineError, Transient
 from pacs_pipeline.pacs import Access
-from pacs_pipeline.settings import Settings, settings_from_text
+from pacs_pipeline.records import Manifest, Partition, Stage
+from pacs_pipeline.settings import AccessSettings, Settings, settings_from_text
 from pacs_pipeline.stages.access import access_to
 from pacs_pipeline.stages.project import Project
 
@@ -155,3 +157,39 @@ def test_what_passes_by_itself_is_still_retried_and_what_does_not_is_not() -> No
     assert MAX_RETRIES_TAG not in tags
     *_, tags = failed_run({"2024-06-01": Transient("the PACS hung up"), "2024-06-02": Permanent("it refuses")})
     assert tags[MAX_RETRIES_TAG] == "0"
+
+
+@pytest.fixture
+def waiting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project at whose north, open around the clock, a census announced a series that nobody fetched yet."""
+    monkeypatch.setenv("PACS_PIPELINE_SECRET", "0123456789abcdef" * 4)
+    north = settings.site("north").model_copy(update={"access": AccessSettings(failures_before_pause=1)})
+    project = Project(settings.model_copy(update={"sites": (north,), "secret": SecretStr("0123456789abcdef" * 4)}))
+    partition = Partition("north", dt.date(2024, 6, 3))
+    project.commit(Manifest(stage=Stage.CENSUS, partition=partition, inputs={}, tables={}, counts={"series": 1}))
+    return project
+
+
+def looked(project: Project, instance: dg.DagsterInstance) -> list[str | None] | str:
+    """The run keys that the sensor asks for, or why it asks for nothing."""
+    defs = build_defs(project.settings)
+    context = dg.build_sensor_context(instance=instance, resources={"project": project}, definitions=defs)
+    (sensor,) = defs.sensors or ()
+    assert isinstance(sensor, dg.SensorDefinition)
+    found = sensor.evaluate_tick(context)
+    return found.skip_message or [request.run_key for request in found.run_requests or ()]
+
+
+def test_the_sensor_leaves_a_stopped_site_alone_and_asks_again_when_it_is_started(waiting: Project) -> None:
+    access = access_to(waiting, waiting.settings.site("north"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        before = looked(waiting, instance)
+        assert len(before) == 1
+        access.stop(by="ward")
+        assert looked(waiting, instance) == "1 stale partitions wait until their archives may be asked"
+        access.start(by="ward")
+        after = looked(waiting, instance)
+        assert len(after) == 1
+        assert after != before
+        access.failed()
+        assert looked(waiting, instance) == "1 stale partitions wait until their archives may be asked"

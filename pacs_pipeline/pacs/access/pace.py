@@ -1,9 +1,9 @@
 """Adaptive concurrency: how many associations a site bears at the moment. Pure; the clock is passed in.
 
 Additive increase, multiplicative decrease: one association more while answers take what they usually take, half
-as many when most take ``slow_factor`` times that or a request fails, one less when they come close to it. Below
-one association the requests get pauses between them that double. The number at which it became too much is
-approached again only slowly.
+as many when most take ``slow_factor`` times that or a request fails, one less when they come close to it or when the
+last one made the archive slower. Below one association the requests get pauses between them that double. The number
+at which it became too much is approached again only slowly.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Pace:
         self._level = 1
         self._ceiling: int | None = None
         self._changed = clock()
+        self._on_trial = False  # the last association was added and nothing is known of its effect yet
         self._under_way = 0  # answers to come that say nothing of the present level
         self._forget()
 
@@ -70,9 +71,11 @@ class Pace:
         if 2 * self._slow_ones > SAMPLES:
             self._back_off(in_use)
         elif self._seen >= SAMPLES:
+            tried = self._on_trial and in_use >= self.allowed
+            self._on_trial &= not tried
             if 2 * self._calm_ones > SAMPLES:
                 self._recover(in_use)
-            elif 2 * self._strained_ones > SAMPLES and self.allowed > 1:
+            elif self.allowed > 1 and (tried or 2 * self._strained_ones > SAMPLES):
                 self._lower_to(self.allowed - 1)
             self._forget()
 
@@ -92,6 +95,7 @@ class Pace:
         if before > 1:
             self._ceiling = before - 1
         self._level = level
+        self._on_trial = False
         self._under_way = before - 1
         self._changed = self._clock()
 
@@ -103,6 +107,8 @@ class Pace:
             if self._clock() - self._changed < (SECONDS_PER_STEP_BEYOND if beyond else SECONDS_PER_STEP):
                 return
             self._level = self.allowed + 1
+            self._on_trial = True
+            self._under_way = in_use - 1
             if beyond:
                 self._ceiling = self._level
         self._changed = self._clock()

@@ -12,8 +12,9 @@ import json
 import os
 import secrets
 import time
+import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,12 @@ def sync_folder(folder: Path) -> None:
 
 
 class Lock:
-    """A lock of the kernel on a file; held until :meth:`release`, or the end of the process."""
+    """A lock of the kernel on a file; held until :meth:`release`, until nobody refers to it, or the process ends."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
-        self._owner = os.getpid()
+        self._release = weakref.finalize(self, _give_back, descriptor, os.getpid())
 
     @classmethod
     def try_take(cls, path: Path) -> Lock | None:
@@ -112,9 +113,11 @@ class Lock:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
             raise disk_error(error, path) from error
+        _held.add(descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            _held.discard(descriptor)
             os.close(descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 return None
@@ -122,20 +125,24 @@ class Lock:
                 f"{path} cannot be locked ({error.strerror})",
                 fix="put zones.root on a file system with flock (local disk, NFS v4)",
             ) from error
-        _held.add(descriptor)
         return cls(path, descriptor)
 
     def sign(self) -> None:
-        """Write into the file who holds it."""
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"process {self._owner} on {os.uname().nodename}".encode(), 0)
+        """Write into the file who holds it; a disk without room for that is no reason not to hold it."""
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
 
     def release(self) -> None:
         """Give the lock back."""
-        if os.getpid() == self._owner and self._descriptor in _held:  # a forked child closed its copy already
-            _held.discard(self._descriptor)
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # a child that is being forked may have a copy still
-            os.close(self._descriptor)
+        self._release()
+
+
+def _give_back(descriptor: int, owner: int) -> None:
+    if os.getpid() == owner and descriptor in _held:  # a forked child closed its copy already
+        _held.discard(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that is being forked may have a copy still
+        os.close(descriptor)
 
 
 def holder(path: Path) -> str:

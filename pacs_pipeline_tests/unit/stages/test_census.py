@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from pacs_pipeline import storage
-from pacs_pipeline.pacs import Archive, Retriever
+from pacs_pipeline.pacs import Access, Archive, Landing, Retriever
 from pacs_pipeline.records import (
     InstanceRef,
     Manifest,
@@ -28,6 +29,7 @@ from pacs_pipeline.stages.census import take_census, take_censuses
 from pacs_pipeline.stages.harvest import harvest
 from pacs_pipeline.stages.project import Project
 from pacs_pipeline.stages.reconcile import reconcile
+from pacs_pipeline.stages.sources import Source
 
 DAY = Partition("north", dt.date(2024, 3, 4))
 EXAMPLE = Path(__file__).parents[3] / "pacs_pipeline.example.yaml"
@@ -54,12 +56,10 @@ class SmallPacs:
         uid = series.SeriesInstanceUID
         return tuple(InstanceRef(series.StudyInstanceUID, uid, f"{uid}.{n}", "1.2.3") for n in range(self.listed))
 
-    def retrieve(
-        self, series: SeriesRef, expected: Sequence[InstanceRef], missing: Collection[str], into: Path
-    ) -> RetrievalReport:
-        self.retrieved.append(series.SeriesInstanceUID)
-        failures = (RetrievalFailure(series.SeriesInstanceUID, uid, 0xA701, "refused") for uid in missing)
-        return RetrievalReport((), tuple(failures))
+    def retrieve(self, landing: Landing, expected: Sequence[InstanceRef]) -> RetrievalReport:
+        uid = landing.series.SeriesInstanceUID
+        self.retrieved.append(uid)
+        return RetrievalReport((), tuple(RetrievalFailure(uid, each, 0xA701, "refused") for each in landing.missing))
 
 
 @pytest.fixture(autouse=True)
@@ -127,8 +127,12 @@ def test_excluded_series_are_not_fetched_and_the_books_close(listed: int) -> Non
     if listed == 1:  # one of the excluded series is announced and not listed: it is excluded all the same
         original = pacs.find_instances
         pacs.find_instances = lambda series: original(series)[: 1 if series.Modality == "SR" else 2]  # type: ignore[method-assign]
-    manifest = harvest(filtered, DAY, cast(Archive, pacs), cast(Retriever, pacs))
-    assert pacs.retrieved == ["1.1.1", "1.2.1"]
+    site = filtered.settings.site("north")
+    access = Access.of(site, filtered.zones.state.root / "site=north")
+    archive, retriever = cast(Archive, pacs), cast(Retriever, pacs)
+    source = Source(site, access, lambda: nullcontext(archive), lambda: nullcontext(retriever))
+    manifest = harvest(filtered, DAY, source)
+    assert sorted(pacs.retrieved) == ["1.1.1", "1.2.1"]
     assert (manifest.counts["excluded"], manifest.counts["unavailable"], manifest.counts["expected"]) == (2, 4, 6)
     rows = storage.read_rows(filtered.zones.landing.partition(DAY) / "harvest.parquet")
     assert [row["detail"] for row in rows if row["status"] == "excluded"] == ["exclude_modalities"] * listed

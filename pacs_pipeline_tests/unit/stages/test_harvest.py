@@ -280,6 +280,7 @@ def test_an_archive_that_is_away_costs_no_series_a_try(site_with: Callable[..., 
         with pytest.raises(Transient):
             harvest(site.project, DAY, site.source)
     site.archive.away = False
+    site.source.access.start(by="steward")  # the circuit breaker waits otherwise
     assert harvest(site.project, DAY, site.source).counts["landed"] == 2
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pacs_pipeline.errors import Paused, Transient
-from pacs_pipeline.pacs.access import Access
+from pacs_pipeline.pacs.access import Access, shared
 from pacs_pipeline_tests.unit.pacs.access.clocks import EVENING, Clock, access, site
 
 NIGHT = {"from": "22:00", "to": "06:00"}
@@ -77,6 +79,31 @@ def test_a_switch_that_cannot_be_seen_is_on(tmp_path: Path) -> None:
         subject.require_open()
 
 
+def test_a_full_disk_does_not_keep_anybody_from_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: object) -> None:
+        raise Transient("no space left on device")
+
+    subject = access(tmp_path, Clock())
+    monkeypatch.setattr(shared, "replace", full)
+    subject.stop(by="somebody", reason="the disk is full")
+    with pytest.raises(Paused, match="north: stopped"):
+        subject.require_open()
+
+
+def test_a_baseline_that_cannot_be_kept_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path, content: object) -> None:
+        raise Transient("no space left on device")
+
+    monkeypatch.setattr(shared, "replace", full)
+    subject = access(tmp_path, Clock())
+    with subject.association():
+        for _ in range(20):
+            subject.observe("find", 0.1)
+    assert "is not kept" in caplog.text
+
+
 def test_looking_creates_nothing(tmp_path: Path) -> None:
     subject = access(tmp_path / "site=north", Clock(), windows=[NIGHT])
     subject.require_open()
@@ -136,6 +163,18 @@ def test_a_rate_from_before_a_restart_of_the_machine_stops_nobody(tmp_path: Path
     before = clock.seconds
     subject.throttle()
     assert clock.seconds == before
+
+
+@pytest.mark.parametrize("content", [b"", b"x", struct.pack("<d", math.nan), struct.pack("<d", math.inf), bytes(8)])
+def test_a_damaged_rate_stops_nobody(tmp_path: Path, content: bytes) -> None:
+    clock = Clock()
+    (tmp_path / "access").mkdir()
+    (tmp_path / "access" / "rate.lock").write_bytes(content)
+    subject = access(tmp_path, clock, windows=[{**NIGHT, "instances_per_second": 4}])
+    subject.throttle()
+    assert clock.seconds == 0
+    subject.throttle()
+    assert clock.seconds == pytest.approx(0.25)
 
 
 def test_a_wait_between_instances_ends_when_the_site_is_stopped(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def test_every_process_counts_and_every_process_pauses(tmp_path: Path) -> None:
     with pytest.raises(Paused) as paused:
         one.require_open()
     assert paused.value.until == clock.now() + dt.timedelta(minutes=10)
+
+
+def test_failures_at_the_same_time_are_all_counted(tmp_path: Path) -> None:
+    clock = Clock()
+    subjects = [access(tmp_path, clock, failures_before_pause=1000) for _ in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda subject: [subject.failed() for _ in range(10)], subjects))
+    assert subjects[0].circuit().failures == 80
 
 
 def test_after_the_pause_one_tries_and_its_success_lets_all_ask(tmp_path: Path) -> None:
@@ -113,6 +122,16 @@ sys.stdin.read()
         with pytest.raises(Paused):
             two.require_open()
     two.require_open()
+
+
+def test_one_that_tries_and_is_forgotten_does_not_keep_its_own_process_waiting(tmp_path: Path) -> None:
+    clock = Clock()
+    first = access(tmp_path, clock, **LIMITS)
+    fails(first, 3)
+    clock.pass_by(minutes=10)
+    first.require_open()
+    del first  # a stage that ended with another error, and was not closed
+    access(tmp_path, clock, **LIMITS).require_open()
 
 
 def test_looking_does_not_try(tmp_path: Path) -> None:

@@ -147,8 +147,9 @@ def harvesting(folder: Path, pacs: LoadedPacs, *, associations: int) -> Iterator
 def test_it_ends_near_the_capacity_and_not_at_the_budget(tmp_path: Path) -> None:
     with harvesting(tmp_path, LoadedPacs(capacity=4), associations=16) as harvest:
         harvest.rounds(1500)
-        assert set(harvest.rounds(1000)) <= {4, 5, 6}
-        assert harvest.pacs.peak <= 6
+        settled = harvest.rounds(3000)
+        assert set(settled) <= {4, 5, 6}
+        assert sum(used > 5 for used in settled) < 0.05 * len(settled)
 
 
 def test_an_archive_that_breaks_down_beyond_its_capacity_is_rarely_pushed_there(tmp_path: Path) -> None:

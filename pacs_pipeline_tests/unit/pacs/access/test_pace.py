@@ -29,6 +29,7 @@ def grown(clock: Clock, to: int = 8) -> Pace:
     subject = pace(clock)
     while subject.allowed < to:
         answers(subject, clock, USUAL, 1)
+    answers(subject, clock, USUAL, to - 2)  # those that were under way
     return subject
 
 
@@ -100,13 +101,24 @@ def test_answers_that_were_under_way_do_not_halve_again() -> None:
     assert subject.allowed == 4
 
 
+def test_one_that_makes_the_archive_slower_is_taken_back() -> None:
+    clock = Clock()
+    subject = grown(clock, to=6)
+    answers(subject, clock, 1.5 * USUAL, 5)
+    assert subject.allowed == 5
+    answers(subject, clock, USUAL, 40)
+    assert subject.allowed == 5  # and is not tried again soon
+
+
 def test_close_to_slow_takes_one_back_and_a_little_slower_adds_none() -> None:
     clock = Clock()
     subject = grown(clock, to=6)
+    subject.budget = 6
+    answers(subject, clock, USUAL, 10)
     answers(subject, clock, 1.7 * USUAL, 100)
-    assert subject.allowed == 6
+    assert subject.allowed == subject.budget
     answers(subject, clock, 2.5 * USUAL, 5)
-    assert subject.allowed == 5
+    assert subject.allowed == subject.budget - 1
 
 
 def test_where_it_became_too_much_it_goes_again_only_slowly() -> None:
