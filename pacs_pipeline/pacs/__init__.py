@@ -3,6 +3,7 @@
 from pacs_pipeline.pacs.access import Access
 from pacs_pipeline.pacs.archive import Archive, ContentArchive, Retriever
 from pacs_pipeline.pacs.client import PacsClient
+from pacs_pipeline.pacs.dicomweb import DicomwebArchive, DicomwebRetriever
 from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.landing import Delivery, Landing, describe
 from pacs_pipeline.pacs.receiver import Sink, StorageReceiver, open_receiver
@@ -15,6 +16,8 @@ __all__ = [
     "CMoveRetriever",
     "ContentArchive",
     "Delivery",
+    "DicomwebArchive",
+    "DicomwebRetriever",
     "Endpoint",
     "Landing",
     "PacsClient",

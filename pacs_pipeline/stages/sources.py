@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pacs_pipeline.errors import Paused, Transient
-from pacs_pipeline.pacs import Access, Archive, ContentArchive, PacsClient, Retriever, open_dimse_retriever
+from pacs_pipeline.pacs import (
+    Access,
+    Archive,
+    ContentArchive,
+    DicomwebArchive,
+    DicomwebRetriever,
+    PacsClient,
+    Retriever,
+    open_dimse_retriever,
+)
 from pacs_pipeline.records import InstanceRef, SeriesRef, StudyRef
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline.stages.file_archives import FILE_PROTOCOLS, file_archive
@@ -92,8 +101,12 @@ class _Polite(Archive):
 
 
 def _archive(project: Project, site: SiteSettings) -> AbstractContextManager[Archive]:
-    return file_archive(project, site) if site.protocol in FILE_PROTOCOLS else PacsClient(site)
+    if site.protocol in FILE_PROTOCOLS:
+        return file_archive(project, site)
+    return DicomwebArchive(site) if site.protocol == "dicomweb" else PacsClient(site)
 
 
 def _retriever(project: Project, site: SiteSettings) -> AbstractContextManager[Retriever]:
-    return file_archive(project, site) if site.protocol in FILE_PROTOCOLS else open_dimse_retriever(site)
+    if site.protocol in FILE_PROTOCOLS:
+        return file_archive(project, site)
+    return DicomwebRetriever(site) if site.protocol == "dicomweb" else open_dimse_retriever(site)

@@ -1,0 +1,28 @@
+"""An answer to a query in the DICOM JSON model (PS3.18 F.2), as the answers of other protocols are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+
+def answer_of(item: object, keywords: Iterable[str]) -> Dataset:
+    """The attributes with ``keywords`` of one answer, with their values as bytes, as they come in a C-FIND.
+
+    What is no attribute as PS3.18 F.2.2 has it is taken for absent, so that what it stands for is missed.
+    """
+    answer = Dataset()
+    attributes = {str(tag).upper(): value for tag, value in item.items()} if isinstance(item, dict) else {}
+    for keyword in keywords:
+        tag = Tag(keyword)
+        attribute = attributes.get(f"{tag:08X}")
+        if not isinstance(attribute, dict):
+            continue
+        values = attribute.get("Value")
+        texts = [str(v) for v in (values if isinstance(values, list) else [values]) if isinstance(v, str | int | float)]
+        raw = "\\".join(texts).encode("ascii", "replace")
+        answer[tag] = RawDataElement(tag, "UN", len(raw), raw, 0, False, True)
+    return answer
