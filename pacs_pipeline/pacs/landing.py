@@ -263,7 +263,7 @@ class Arrival:
         self._looked_at = 0  # the size when there was room
         try:
             self._require_room()
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             self._put(self._head)
         except OSError as error:
             self.problem = _in_words(error)

@@ -132,7 +132,7 @@ class Inbox:
         try:
             arrival.sync()
             with self._lock:
-                self._file(header, arrival.path)
+                self._file(header, arrival)
         except OSError as error:
             return self._refuse(OUT_OF_RESOURCES, os.strerror(error.errno) if error.errno else "input/output error")
         except PipelineError as error:
@@ -146,20 +146,19 @@ class Inbox:
         log.warning("an instance that was pushed is refused with 0x%04X: %s", status, why)
         return status
 
-    def _file(self, header: Header, path: Path) -> None:
+    def _file(self, header: Header, arrival: Arrival) -> None:
         """Give a complete file its place and mark its date; called with the lock held."""
         date = self._date_of(header)
         study, series = self._hash_of(header.StudyInstanceUID), self._hash_of(header.SeriesInstanceUID)
         folder = _make_folder(self.into / date.isoformat() / study / series)
         number = 1
         while (final := folder / _name(header.SOPInstanceUID, number)).exists():
-            if _same_instance(final, path, header):
+            if _same_instance(final, arrival.path, header):
                 self._mark(date, final.stat().st_ctime_ns)
                 self.counts.duplicates += 1
                 return
             number += 1
-        path.rename(final)
-        _sync_folder(folder)
+        arrival.keep(final)
         self._mark(date)
         self.counts.stored += 1
         self.counts.versions += number > 1
@@ -275,7 +274,8 @@ def _recorded(record: Path) -> dt.date | None:
 
 def _record(record: Path, date: dt.date, temporary: Path) -> None:
     _make_folder(record.parent)
-    with temporary.open("x", encoding="ascii") as file:
+    temporary.touch(0o600, exist_ok=False)
+    with temporary.open("w", encoding="ascii") as file:
         file.write(date.isoformat())
         file.flush()
         os.fsync(file.fileno())

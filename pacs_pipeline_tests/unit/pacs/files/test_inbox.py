@@ -92,8 +92,7 @@ def test_no_name_or_uid_of_a_patient_or_study_is_in_a_path_and_all_is_for_the_ow
     for path in place.root.rglob("*"):
         assert NAME not in str(path)
         assert "1.2.3.10" not in path.parent.as_posix().removeprefix(str(place.root))
-        if path.is_dir():
-            assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
 @pytest.mark.parametrize("date", ["", "20240230", "20991231"])
@@ -204,20 +203,20 @@ def test_what_cannot_be_marked_is_not_acknowledged(place: Place, monkeypatch: py
 
 def test_the_order_is_data_name_mark_acknowledgement(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
-    real_sync, real_rename = os.fsync, Path.rename
+    real_sync, real_rename = os.fsync, os.rename
 
     def sync(descriptor: int) -> None:
         steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
         real_sync(descriptor)
 
-    def rename(self: Path, target: Path) -> Path:
+    def rename(source: Path, target: Path) -> None:
         steps.append("rename")
-        return real_rename(self, target)
+        real_rename(source, target)
 
     with place.open() as inbox:
         place.push(inbox, Made(1))
         monkeypatch.setattr(os, "fsync", sync)
-        monkeypatch.setattr(Path, "rename", rename)
+        monkeypatch.setattr(os, "rename", rename)
         inbox._mark = lambda *_: steps.append("mark")  # type: ignore[assignment]
         assert place.push(inbox, Made(2)) == STORED
     assert steps == ["file", "rename", "folder", "mark"]
