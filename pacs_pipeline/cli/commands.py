@@ -79,7 +79,16 @@ def check(config: Config = None) -> None:
 
 
 @app.command()
-def run(site: Site, first: From, last: To, config: Config = None) -> None:
+def run(
+    site: Site,
+    first: From,
+    last: To,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="fetch everything once more and compare: finds content that changed unseen"),
+    ] = False,
+    config: Config = None,
+) -> None:
     """Take the study dates of a site from its PACS to the books, as the UI does."""
     from pacs_pipeline.stages.chain import run_chain
 
@@ -88,7 +97,7 @@ def run(site: Site, first: From, last: To, config: Config = None) -> None:
     needs_a_look = 0
     made_up, verdicts = [], {}
     with terminal.bars() as progress:
-        for result in run_chain(project, site, _days(first, last), now=_now, progress=progress):
+        for result in run_chain(project, site, _days(first, last), now=_now, progress=progress, again=again):
             needs_a_look += not result.green
             if result.error is not None:
                 terminal.complain(str(result.partition), result.error)

@@ -51,17 +51,19 @@ def run_chain(
     *,
     now: Callable[[], dt.datetime],
     progress: Callable[[Partition], Progress] = lambda _partition: silent,
+    again: bool = False,
 ) -> Iterator[ChainResult]:
     """Take partitions of ``site`` from the PACS to their books, one after the other.
 
-    A partition that fails does not keep the next from being done; its error is in its result.
+    A partition that fails does not keep the next from being done; its error is in its result. ``again`` is for
+    :func:`harvest`.
     """
     source = Source.of(project, project.settings.site(site))
     with open_pool(project) as pool:
         for date in dates:
             partition = Partition(site, date)
             try:
-                yield _run(project, partition, source, pool, now, progress(partition))
+                yield _run(project, partition, source, pool, now, progress(partition), again=again)
             except PipelineError as error:
                 yield ChainResult(partition, error=error)
 
@@ -73,6 +75,8 @@ def _run(
     pool: Pool,
     now: Callable[[], dt.datetime],
     progress: Progress,
+    *,
+    again: bool,
 ) -> ChainResult:
     with source.archive() as archive:
         census = take_census(project, partition, archive)
@@ -80,7 +84,7 @@ def _run(
         return ChainResult(partition, books=Books(partition, 0, 0, 0, 0, 0))
     if is_awaited(project, partition):
         pool.warm_up()
-    harvest(project, partition, source, progress)
+    harvest(project, partition, source, progress, again=again)
     deidentify(project, partition, pool, progress)
     verdict = validate(project, partition, pool)
     if verdict.status is VerdictStatus.PASSED:
