@@ -66,8 +66,9 @@ def marks(root: Path, site: str) -> Iterator[tuple[Partition, str]]:
     except FileNotFoundError:
         return
     for name in names:
-        mark = _read(f"{parent}/{name}/{_MARK}")
-        if mark:
+        path = f"{parent}/{name}/{_MARK}"
+        # most have none, and an exception for each would take longer than all the rest
+        if os.access(path, os.F_OK) and (mark := _read(path)):
             yield Partition(site, dt.date.fromisoformat(name.removeprefix(_FOLDER))), mark
 
 
