@@ -116,7 +116,7 @@ class _Series:
     @property
     def excluded(self) -> bool:
         """Whether a rule of the site excludes it."""
-        return bool(self.row["excluded"])
+        return bool(self.row.get("excluded"))  # a census of an older version has no filters
 
 
 @dataclass

@@ -91,7 +91,7 @@ class LandingZone:
         if landed is None:
             return None
         row = self.before.get(ref.SOPInstanceUID)
-        if self.again or (row is not None and row["version"] != ref.version):
+        if self.again or (row is not None and row.get("version", "") != ref.version):
             self._put_aside(landed)
             return None
         return landed
@@ -125,7 +125,7 @@ class LandingZone:
         old = self.before.get(uid)
         kept = uid in self.restored
         detail = "another version did not come" if kept else ""
-        version = old["version"] if kept and old is not None else self.versions.get(uid, "")
+        version = old.get("version", "") if kept and old is not None else self.versions.get(uid, "")
         ref = InstanceRef(landed.StudyInstanceUID, landed.SeriesInstanceUID, landed.SOPInstanceUID, landed.SOPClassUID)
         return row_of(ref, LANDED, detail) | {
             "TransferSyntaxUID": landed.TransferSyntaxUID,
