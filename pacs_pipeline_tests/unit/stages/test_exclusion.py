@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +92,12 @@ def test_only_rules_that_excluded_something_count_for_the_fingerprint() -> None:
     assert rules_fingerprint(one, {"exclude_modalities"}) == rules_fingerprint(other, {"exclude_modalities"})
     both = {"exclude_modalities", "minimum_age_years"}
     assert rules_fingerprint(one, both) != rules_fingerprint(other, both)
+
+
+def test_the_contract_of_the_census_knows_every_filter() -> None:
+    contract = (Path(__file__).parents[3] / "data_contracts" / "census.odcs.yaml").read_text()
+    listed = contract.partition("validValues:")[2]
+    assert all(f"- {rule}\n" in listed for rule in FilterSettings.model_fields)
 
 
 def test_what_a_filter_knows_is_not_shown() -> None:
