@@ -12,6 +12,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Collection
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,6 +36,7 @@ CANNOT_UNDERSTAND = 0xC000
 _PREFIX = b"\0" * 128 + b"DICM"
 _PARTIAL = ".part"
 _SMALL = 1 << 23  # bytes up to which an instance is hashed when it is whole, and from the page cache
+_DIGESTS_IN_HAND = 4  # by the executor, at a time
 _LOOK_EVERY = 1 << 26  # bytes of one instance after which its disk is looked at again
 _RESERVED = "less is free than the site's minimum_free_gib"
 
@@ -57,8 +59,8 @@ class Landing:
     flushed to the disk, file and folder, before the PACS is told that it was stored. When less than
     ``minimum_free_bytes`` of the disk are free, nothing more is taken.
 
-    The digest of a small instance is made when the PACS has its answer and prepares the next one (``catch_up``), at the
-    latest when the next one comes or when ``landed`` is asked for.
+    The digest of a small instance is made when the PACS has its answer (``catch_up``), by ``executor`` if there is one
+    and so while the next one comes; at the latest when ``landed`` is asked for.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Landing:
         into: Path,
         *,
         minimum_free_bytes: int = 0,
+        executor: Executor | None = None,
     ) -> None:
         self.series = series
         self.missing = frozenset(missing)
@@ -81,6 +84,8 @@ class Landing:
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._digests: deque[_Digest] = deque()  # still to be made
+        self._executor = executor
+        self._in_hand = threading.BoundedSemaphore(_DIGESTS_IN_HAND)
         self._numbers = itertools.count()
         self._strays: list[RetrievalFailure] = []
         self._conflicts: set[str] = set()
@@ -105,15 +110,33 @@ class Landing:
 
     def begin(self, delivery: Delivery) -> Arrival:
         """Take an instance chunk by chunk; never raises for what a peer sends."""
-        self.catch_up()
+        while (digest := self._next_digest()) is not None:  # nobody called catch_up
+            digest.value()
         # no part of the name comes from the peer: it has not been looked at yet
         return Arrival(self, delivery, self.into / f".{os.getpid()}-{next(self._numbers)}{_PARTIAL}")
 
     def catch_up(self) -> None:
-        """Do what need not be done before a sender has its answer."""
-        while self._digests:
-            with contextlib.suppress(IndexError):  # another thread has taken it
-                self._digests.popleft().value()
+        """Do what need not be done before a sender has its answer; in the executor, unless that falls behind."""
+        while (digest := self._next_digest()) is not None:
+            if self._executor is None or not self._in_hand.acquire(blocking=False):
+                digest.value()
+                continue
+            try:
+                self._executor.submit(self._make, digest)
+            except RuntimeError:  # it has been shut down: the instance came after the end
+                self._make(digest)
+
+    def _make(self, digest: _Digest) -> None:
+        try:
+            digest.value()
+        finally:
+            self._in_hand.release()
+
+    def _next_digest(self) -> _Digest | None:
+        try:
+            return self._digests.popleft()
+        except IndexError:
+            return None
 
     def receive(self, delivery: Delivery, data: bytes | bytearray | memoryview) -> int:
         """Take one instance that has come as a whole and return the C-STORE status to answer."""

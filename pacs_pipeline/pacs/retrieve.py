@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -91,11 +92,15 @@ class DimseRetriever(ABC):
         self, series: SeriesRef, expected: Sequence[InstanceRef], missing: Collection[str], into: Path
     ) -> RetrievalReport:
         """Fetch the ``missing`` SOP Instance UIDs of a series into ``into``; see :class:`Retriever`."""
-        landing = Landing(series, missing, into, minimum_free_bytes=self._minimum_free_bytes)
+        with ThreadPoolExecutor(1, "digest") as executor:
+            landing = Landing(series, missing, into, minimum_free_bytes=self._minimum_free_bytes, executor=executor)
+            return self._pursue(landing, expected)
+
+    def _pursue(self, landing: Landing, expected: Sequence[InstanceRef]) -> RetrievalReport:
         pursuit = _Pursuit(self._endpoint, landing)
         classes = {ref.SOPInstanceUID: ref.SOPClassUID for ref in expected}
         everything = landing.missing.issuperset(classes)
-        for route in self._routes(series.Modality, {classes.get(uid, "") for uid in landing.missing}):
+        for route in self._routes(landing.series.Modality, {classes.get(uid, "") for uid in landing.missing}):
             left = pursuit.failed if route.alternative else landing.open
             uids = [uid for uid in sorted(left) if route.carries(classes.get(uid, ""))]
             pursuit.follow(route, uids, whole=everything and len(uids) == len(landing.missing))
