@@ -8,6 +8,7 @@ import datetime as dt
 import json
 import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -189,6 +190,7 @@ def run(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], Tabl
 def main(arguments: Sequence[str] | None = None, *, show: Callable[[str], None] = print) -> int:
     """Measure, show and keep the result; returns the exit status."""
     options = _options(arguments)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the data are deleted then too
     try:
         sources.require()
         with tempfile.TemporaryDirectory(prefix="bench-harvest-", dir=options.data, ignore_cleanup_errors=True) as name:

@@ -12,6 +12,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Collection
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -36,6 +37,7 @@ CANNOT_UNDERSTAND = 0xC000
 _PREFIX = b"\0" * 128 + b"DICM"
 _PARTIAL = ".part"
 _SMALL = 1 << 23  # bytes up to which an instance is hashed when it is whole, and from the page cache
+_DIGESTS_IN_HAND = 4  # by the executor, at a time
 _LOOK_EVERY = 1 << 26  # bytes of one instance after which its disk is looked at again
 _RESERVED = "less is free than the site's minimum_free_gib"
 
@@ -63,8 +65,8 @@ class Landing:
     ``minimum_free_bytes`` of the disk are free, nothing more is taken. ``gate`` is asked before each instance, with
     the bytes of the one before; when it raises Paused, so does ``begin``, and the retriever breaks the request off.
 
-    The digest of a small instance is made when the PACS has its answer and prepares the next one (``catch_up``), at the
-    latest when the next one comes or when ``landed`` is asked for.
+    The digest of a small instance is made when the PACS has its answer (``catch_up``), by ``executor`` if there is one
+    and so while the next one comes; at the latest when ``landed`` is asked for.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Landing:
         *,
         gate: Callable[[int], None] = _always_open,
         minimum_free_bytes: int = 0,
+        executor: Executor | None = None,
     ) -> None:
         self.series = series
         self.missing = frozenset(missing)
@@ -91,6 +94,8 @@ class Landing:
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._digests: deque[_Digest] = deque()  # still to be made
+        self.executor = executor
+        self._in_hand = threading.BoundedSemaphore(_DIGESTS_IN_HAND)
         self._numbers = itertools.count()
         self._strays: list[RetrievalFailure] = []
         self._conflicts: set[str] = set()
@@ -120,15 +125,33 @@ class Landing:
         except Paused as paused:
             self.paused = paused
             raise
-        self.catch_up()
+        while (digest := self._next_digest()) is not None:  # nobody called catch_up
+            digest.value()
         # no part of the name comes from the peer: it has not been looked at yet
         return Arrival(self, delivery, self.into / f".{os.getpid()}-{next(self._numbers)}{_PARTIAL}")
 
     def catch_up(self) -> None:
-        """Do what need not be done before a sender has its answer."""
-        while self._digests:
-            with contextlib.suppress(IndexError):  # another thread has taken it
-                self._digests.popleft().value()
+        """Do what need not be done before a sender has its answer; in the executor, unless that falls behind."""
+        while (digest := self._next_digest()) is not None:
+            if self.executor is None or not self._in_hand.acquire(blocking=False):
+                digest.value()
+                continue
+            try:
+                self.executor.submit(self._make, digest)
+            except RuntimeError:  # it has been shut down: the instance came after the end
+                self._make(digest)
+
+    def _make(self, digest: _Digest) -> None:
+        try:
+            digest.value()
+        finally:
+            self._in_hand.release()
+
+    def _next_digest(self) -> _Digest | None:
+        try:
+            return self._digests.popleft()
+        except IndexError:
+            return None
 
     def receive(self, delivery: Delivery, data: bytes | bytearray | memoryview) -> int:
         """Take one instance that has come as a whole and return the C-STORE status to answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
@@ -84,6 +85,14 @@ class DimseRetriever(ABC):
 
     def retrieve(self, landing: Landing, expected: Sequence[InstanceRef]) -> RetrievalReport:
         """Fetch what is missing of the series of ``landing``; see :class:`Retriever`."""
+        with ThreadPoolExecutor(1, "digest") as executor:
+            landing.executor = executor
+            try:
+                return self._pursue(landing, expected)
+            finally:
+                landing.executor = None
+
+    def _pursue(self, landing: Landing, expected: Sequence[InstanceRef]) -> RetrievalReport:
         pursuit = _Pursuit(self._endpoint, landing)
         classes = {ref.SOPInstanceUID: ref.SOPClassUID for ref in expected}
         everything = landing.missing.issuperset(classes)
