@@ -10,7 +10,7 @@ PYTEST ?= $(BIN)/python -m pytest
 export DAGSTER_DISABLE_TELEMETRY := yes
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo dev test lint format lock bench-chain bench-engine score clean help
+.PHONY: demo dev test lint format lock bench-chain bench-engine bench-census bench-harvest bench-staleness score clean help
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,15 @@ bench-chain: $(VENV)/.ready-dev ## end to end against the floor of plain tools; 
 
 bench-engine: $(VENV)/.ready-dev ## the de-identification engine against pydicom, deid and gdcmanon
 	$(BIN)/python -m benchmarks.engine
+
+bench-census: $(VENV)/.ready-dev ## the census of a simulated archive of a million studies
+	$(BIN)/python -m benchmarks.census
+
+bench-harvest: $(VENV)/.ready-dev ## C-MOVE and C-GET out of dcmqrscp and Orthanc against DCMTK's own tools; a 2 GB object
+	$(BIN)/python -m benchmarks.harvest
+
+bench-staleness: $(VENV)/.ready-dev ## how fast the sensor decides over ten years of thirty sites
+	$(BIN)/python -m benchmarks.staleness
 
 score: $(VENV)/.ready-dev ## planted identifiers through the project and its peers; fails on any leak
 	$(BIN)/python -m benchmarks.deidentification

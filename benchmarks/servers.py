@@ -66,7 +66,7 @@ def dcmqrscp(folder: Path, files: Sequence[Path], port: int, destinations: Mappi
     ]
     configuration = folder / "dcmqrscp.cfg"
     configuration.write_text("\n".join(lines) + "\n")
-    with _running(["dcmqrscp", "--config", str(configuration)], port, folder / "dcmqrscp.log"):
+    with running(["dcmqrscp", "--config", str(configuration)], port, folder / "dcmqrscp.log"):
         yield
 
 
@@ -75,7 +75,7 @@ def embedded_pacs(folder: Path, population: Path, port: int, destinations: Mappi
     """The demo's archive, which is slower than dcmqrscp and serves any number of instances below ``population``."""
     moves = [f"{title}={at}" for title, at in destinations.items()]
     command = [sys.executable, "-m", "benchmarks.embedded_pacs", str(population), ARCHIVE, str(port), *moves]
-    with _running(command, port, folder / "embedded_pacs.log"):
+    with running(command, port, folder / "embedded_pacs.log"):
         yield
 
 
@@ -83,12 +83,12 @@ def embedded_pacs(folder: Path, population: Path, port: int, destinations: Mappi
 def storescp(folder: Path, into: Path, ae_title: str, port: int) -> Iterator[None]:
     """DCMTK's receiver in its fastest way: data sets are written as they come (``+B``)."""
     command = ["storescp", "+B", "--aetitle", ae_title, "--max-pdu", str(MAXIMUM_PDU)]
-    with _running([*command, "--output-directory", str(into), str(port)], port, folder / "storescp.log"):
+    with running([*command, "--output-directory", str(into), str(port)], port, folder / "storescp.log"):
         yield
 
 
 @contextlib.contextmanager
-def _running(command: list[str], port: int, log: Path) -> Iterator[None]:
+def running(command: list[str], port: int, log: Path) -> Iterator[None]:
     """A server that listens on ``port``; it ends with the block or with this process, whatever happens."""
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -2,7 +2,8 @@
 
     PipelineError
     ├── Transient        try again later: a PACS, a network or a store is away
-    │   └── Busy         another run holds the lock of this partition
+    │   ├── Busy         another run holds the lock of this partition
+    │   └── Paused       the site may not be asked now: out of its hours, stopped, or failing
     ├── Permanent        retrying cannot help until somebody changes something
     │   ├── SettingsError    the configuration is wrong (exit code 2)
     │   └── NotAllowed       a gate said no: no PASS verdict for this digest
@@ -12,6 +13,8 @@ Messages name sites, partitions, pseudonyms or keyed hashes; never a value that 
 """
 
 from __future__ import annotations
+
+import datetime as dt
 
 from pacs_pipeline.records import Reason
 
@@ -34,6 +37,17 @@ class Transient(PipelineError):
 
 class Busy(Transient):
     """Another process works on the same partition or holds the warehouse."""
+
+
+class Paused(Transient):
+    """A site may not be asked now. ``until`` says from when on it may, None when nobody knows.
+
+    Nothing is wrong with the partition: trying again before then would only be told the same.
+    """
+
+    def __init__(self, message: str, *, until: dt.datetime | None = None, fix: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.until = until
 
 
 class Permanent(PipelineError):

@@ -8,10 +8,11 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 
 class Stage(StrEnum):
@@ -90,6 +91,18 @@ class SeriesRef:
 
 
 @dataclass(frozen=True, slots=True)
+class StudyTraits:
+    """What a census filter may need to know of a study; None where the archive does not say.
+
+    Lives only until the filter has decided: it is never shown, stored or logged.
+    """
+
+    StudyDescription: str | None = field(default=None, repr=False)
+    InstitutionName: str | None = field(default=None, repr=False)
+    age_years: int | None = field(default=None, repr=False)  # completed, at the study
+
+
+@dataclass(frozen=True, slots=True)
 class StudyRef:
     """A study as the PACS announced it, with its series."""
 
@@ -99,16 +112,18 @@ class StudyRef:
     ModalitiesInStudy: tuple[str, ...]
     NumberOfStudyRelatedInstances: int | None
     series: tuple[SeriesRef, ...] = ()
+    traits: StudyTraits = StudyTraits()
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceRef:
-    """One instance as the PACS listed it at IMAGE level."""
+    """One instance as the archive listed it. ``version`` changes with the content, where the archive can tell."""
 
     StudyInstanceUID: str
     SeriesInstanceUID: str
     SOPInstanceUID: str
     SOPClassUID: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +204,24 @@ class Manifest:
         }
 
 
+class Commit(NamedTuple):
+    """What a manifest says to whoever compares manifests: all but its tables. A plain tuple: there are very many."""
+
+    stage: Stage
+    partition: Partition
+    digest: str
+    inputs: Mapping[str, str]
+    counts: Mapping[str, int]
+
+
+class Judgement(NamedTuple):
+    """What a verdict says to whoever compares verdicts: all but its rules."""
+
+    manifest_digest: str
+    contracts_fingerprint: str
+    status: VerdictStatus
+
+
 @dataclass(frozen=True, slots=True)
 class RuleResult:
     """One rule of a contract on one partition: counts only, never a value."""
@@ -228,11 +261,8 @@ class Verdict:
 
     @property
     def status(self) -> VerdictStatus:
-        """Passed only when every contract ran and passed; nothing judged is could-not-run."""
-        states = {r.status for r in self.results}
-        if not states or VerdictStatus.COULD_NOT_RUN in states:
-            return VerdictStatus.COULD_NOT_RUN
-        return VerdictStatus.FAILED if VerdictStatus.FAILED in states else VerdictStatus.PASSED
+        """That of all contracts together."""
+        return overall(result.status for result in self.results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +282,14 @@ class Books:
         """``expected = published + excluded + quarantined + unavailable`` and nothing else is wrong."""
         accounted = self.published + self.excluded + self.quarantined + self.unavailable
         return self.expected == accounted and not self.problems
+
+
+def overall(statuses: Iterable[VerdictStatus]) -> VerdictStatus:
+    """Passed only when every contract ran and passed; nothing judged is could-not-run."""
+    found = set(statuses)
+    if not found or VerdictStatus.COULD_NOT_RUN in found:
+        return VerdictStatus.COULD_NOT_RUN
+    return VerdictStatus.FAILED if VerdictStatus.FAILED in found else VerdictStatus.PASSED
 
 
 def fingerprint(value: object) -> str:

@@ -8,50 +8,42 @@ study's series one after the other and does all of that for each instance.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import http.client
-import json
 import os
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from rich.console import Console
 
+from benchmarks import servers
+from benchmarks.harvest import sources
+from benchmarks.harvest.project import series_of
 from pacs_pipeline.demo.ct_set import WrittenSlice, ct_set
-from pacs_pipeline.demo.ports import LOOPBACK, remembered_ports
 from pacs_pipeline.errors import Permanent, Transient
-from pacs_pipeline.pacs import DicomwebRetriever
+from pacs_pipeline.pacs import DicomwebRetriever, Landing
 from pacs_pipeline.pacs.dicomweb import Service
 from pacs_pipeline.pacs.dicomweb.retriever import ACCEPT
-from pacs_pipeline.records import InstanceRef, SeriesRef
 
 SLICES, ROUNDS = 400, 5
 SIDES = ("project", "plain_read", "plain_read_to_file")
-_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _PIECE = 1 << 18
-_CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
 def retrieve(url: str, items: Sequence[WrittenSlice], into: Path) -> float:
     """Seconds the project takes to land all ``items`` below ``into``, durable and checked."""
-    by_series: dict[SeriesRef, list[InstanceRef]] = {}
-    for item in items:
-        series = SeriesRef(item.StudyInstanceUID, item.SeriesInstanceUID, "CT", None)
-        ref = InstanceRef(item.StudyInstanceUID, item.SeriesInstanceUID, item.SOPInstanceUID, _CT)
-        by_series.setdefault(series, []).append(ref)
+    wanted = series_of(items)
     landed = 0
     start = time.perf_counter()
     with DicomwebRetriever(Service("bench", url)) as retriever:
-        for series, refs in by_series.items():
-            missing = {ref.SOPInstanceUID for ref in refs}
-            landed += len(retriever.retrieve(series, refs, missing, into / series.SeriesInstanceUID).landed)
+        for series, refs in wanted.items():
+            landing = Landing(series, {ref.SOPInstanceUID for ref in refs}, into / series.SeriesInstanceUID)
+            landed += len(retriever.retrieve(landing, refs).landed)
     seconds = time.perf_counter() - start
     if landed != len(items):
         raise Transient(f"{landed} of {len(items)} instances landed", fix="run again")
@@ -85,7 +77,12 @@ def measure(console: Console, *, slices: int = SLICES, rounds: int = ROUNDS, fol
         items = list(ct_set(work / "files", slices))
         studies = list(dict.fromkeys(item.StudyInstanceUID for item in items))
         seconds: dict[str, list[float]] = {side: [] for side in SIDES}
-        with _orthanc(work, [item.path for item in items]) as url:
+        ports = servers.free_ports(work, "dicom", "web")
+        files = [item.path for item in items]
+        with sources.orthanc(work, files, (ports["dicom"], ports["web"]), {}) as source:
+            url = source.dicomweb
+            if not url:
+                raise Permanent("Orthanc has no DICOMweb plugin", fix="apt-get install orthanc-dicomweb, and run again")
             for number in range(rounds + 1):
                 order = SIDES if number % 2 else SIDES[::-1]  # the first may find other caches than the last
                 taken = {side: _turn(side, url, items, studies, work / "into") for side in order}
@@ -113,64 +110,6 @@ def _turn(side: str, url: str, items: Sequence[WrittenSlice], studies: Sequence[
             return read(url, studies, sink)
     finally:
         shutil.rmtree(into)
-
-
-@contextlib.contextmanager
-def _orthanc(folder: Path, files: Sequence[Path]) -> Iterator[str]:
-    """The address of a DICOMweb service that holds ``files``."""
-    binary = shutil.which("Orthanc", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
-    if binary is None or not _PLUGIN.exists():
-        raise Permanent(
-            "the source of this measurement is Orthanc with its DICOMweb plugin, which cannot be found",
-            fix="install it (Debian and Ubuntu: apt-get install orthanc orthanc-dicomweb) and run again",
-        )
-    ports = remembered_ports(folder / "orthanc-ports.json", ("dicom", "web"))
-    storage = folder / "orthanc"
-    storage.mkdir()
-    configuration = {
-        "StorageDirectory": str(storage),
-        "IndexDirectory": str(storage),
-        "Plugins": [str(_PLUGIN)],
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-        "DicomPort": ports["dicom"],
-        "HttpPort": ports["web"],
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False,
-    }
-    settings = folder / "orthanc.json"
-    settings.write_text(json.dumps(configuration))
-    with (folder / "orthanc.log").open("wb") as log:
-        process = subprocess.Popen([binary, str(settings)], stdout=log, stderr=subprocess.STDOUT)
-    try:
-        _upload(files, ports["web"])
-        yield f"http://{LOOPBACK}:{ports['web']}/dicom-web"
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _upload(files: Sequence[Path], port: int) -> None:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=60)
-    give_up = time.monotonic() + 60
-    while True:
-        try:
-            connection.connect()
-            break
-        except OSError:
-            if time.monotonic() > give_up:
-                raise Transient("Orthanc did not start", fix="run again") from None
-            time.sleep(0.05)
-    for file in files:
-        connection.request("POST", "/instances", body=file.read_bytes())
-        answer = connection.getresponse()
-        answer.read()
-        if answer.status != 200:
-            raise Transient(f"Orthanc took an instance with HTTP status {answer.status}", fix="run again")
-    connection.close()
 
 
 def main() -> None:

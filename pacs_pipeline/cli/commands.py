@@ -5,17 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 
 from pacs_pipeline.cli import terminal
+from pacs_pipeline.cli.access import app as access_app
 from pacs_pipeline.cli.demo import app as demo_app
+from pacs_pipeline.cli.options import Config, Site
 from pacs_pipeline.cli.profiles import app as profile_app
-from pacs_pipeline.errors import PipelineError, SettingsError
+from pacs_pipeline.cli.receive import receive
+from pacs_pipeline.errors import Permanent, PipelineError, SettingsError
 
 if TYPE_CHECKING:  # the heavy imports wait until a command needs them
     from pacs_pipeline.settings import Settings
@@ -28,15 +33,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(access_app)
 app.add_typer(demo_app, name="demo")
 app.add_typer(profile_app, name="profile")
+app.command()(receive)
 
-Config = Annotated[
-    Path | None, typer.Option("--config", help="the settings; default $PACS_PIPELINE_CONFIG or ./pacs_pipeline.yaml")
-]
-Site = Annotated[str, typer.Option("--site", help="the name of a site in the settings")]
 From = Annotated[dt.datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first study date")]
 To = Annotated[dt.datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="last study date")]
+
+
+class Period(StrEnum):
+    """What one line of the books is about."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
 
 
 def main() -> None:
@@ -68,7 +79,16 @@ def check(config: Config = None) -> None:
 
 
 @app.command()
-def run(site: Site, first: From, last: To, config: Config = None) -> None:
+def run(
+    site: Site,
+    first: From,
+    last: To,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="fetch everything once more and compare: finds content that changed unseen"),
+    ] = False,
+    config: Config = None,
+) -> None:
     """Take the study dates of a site from its PACS to the books, as the UI does."""
     from pacs_pipeline.stages.chain import run_chain
 
@@ -77,7 +97,7 @@ def run(site: Site, first: From, last: To, config: Config = None) -> None:
     needs_a_look = 0
     made_up, verdicts = [], {}
     with terminal.bars() as progress:
-        for result in run_chain(project, site, _days(first, last), now=_now, progress=progress):
+        for result in run_chain(project, site, _days(first, last), now=_now, progress=progress, again=again):
             needs_a_look += not result.green
             if result.error is not None:
                 terminal.complain(str(result.partition), result.error)
@@ -89,13 +109,83 @@ def run(site: Site, first: From, last: To, config: Config = None) -> None:
 
 
 @app.command()
-def books(site: Site, first: From, last: To, config: Config = None) -> None:
-    """Show the books of a site over a range of study dates."""
-    from pacs_pipeline.stages.reconcile import stored_books
+def census(
+    site: Site,
+    first: From,
+    last: To,
+    missing: Annotated[bool, typer.Option("--missing", help="only study dates that have no census yet")] = False,
+    config: Config = None,
+) -> None:
+    """Ask a site's PACS what it has of a range of study dates, without fetching anything."""
+    from pacs_pipeline.stages.census import take_censuses
+    from pacs_pipeline.stages.sources import Source
 
-    found = list(stored_books(_project(config), site, _days(first, last)))
-    terminal.console.print(terminal.books_table(found))
-    raise typer.Exit(0 if all(b.closed for b in found) else 1)
+    project = _project(config)
+    totals: Counter[str] = Counter()
+    failed = 0
+    with Source.of(project, project.settings.site(site)).archive() as archive:
+        for day in _days(first, last):
+            try:
+                for manifest in take_censuses(project, site, [day], archive, missing=missing):
+                    totals.update({"days": 1, **manifest.counts})
+            except Permanent as error:  # of this day; a PACS that is away ends the command
+                failed += 1
+                terminal.complain(f"{site} {day.isoformat()}", error)
+    terminal.console.print(terminal.rows_table(tuple(totals), [tuple(f"{n:,}" for n in totals.values())]))
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def books(
+    site: Annotated[str | None, typer.Option("--site", help="the name of a site; default: all sites")] = None,
+    first: Annotated[
+        dt.datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="first study date; default: the first")
+    ] = None,
+    last: Annotated[
+        dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="last study date; default: yesterday")
+    ] = None,
+    by: Annotated[
+        Period | None, typer.Option("--by", help="a line per day, week or month; default: as fits the range")
+    ] = None,
+    heatmap: Annotated[bool, typer.Option("--heatmap", help="a block for each day")] = False,
+    heatmap_file: Annotated[
+        Path | None, typer.Option("--heatmap-file", metavar="FILE.svg", help="write the blocks as an image; for staff")
+    ] = None,
+    instances: Annotated[
+        Path | None,
+        typer.Option("--instances", metavar="FILE.csv", help="write a row per SOPInstanceUID: PHI, for the steward"),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Show the books of one or all sites over a range of study dates; exit code 0 when every day is accounted for."""
+    from pacs_pipeline.stages import heat_map, instance_list
+    from pacs_pipeline.stages.books import book_days
+    from pacs_pipeline.storage import write_bytes
+
+    project = _project(config)
+    begin, end = (day.date() if day else None for day in (first, last))
+    if begin and end and end < begin:
+        raise SettingsError("--to is before --from", fix="swap them")
+    days = list(book_days(project, now=_now(), sites=[site] if site else None, first=begin, last=end))
+    shown = terminal.BooksOfRange(by.value if by else _fitting(len({day.partition.study_date for day in days})))
+    for day in days:
+        shown.add(day)
+    if heatmap:
+        terminal.heat_map(days)
+    else:
+        shown.show()
+    if heatmap_file:
+        write_bytes(heatmap_file, heat_map.svg(days).encode())
+        terminal.console.print(f"the heat map with original study dates, for staff: {escape(str(heatmap_file))}")
+    unread = 0
+    if instances:
+        written, unread = instance_list.write(project, (day.partition for day in days), instances)
+        terminal.console.print(
+            f"{written:,} rows with original UIDs, for the steward: {escape(str(instances))}", soft_wrap=True
+        )
+        if unread:
+            terminal.console.print(f"[red]{unread:,} days could not be listed; their rows say why[/]")
+    raise typer.Exit(0 if shown.accounted_for and not unread else 1)
 
 
 @app.command()
@@ -188,6 +278,11 @@ def _project(config: Path | None) -> Project:
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
+
+
+def _fitting(days: int) -> Literal["day", "week", "month"]:
+    """What a line is about, so that a range fits on a screen or two."""
+    return "day" if days <= 62 else "week" if days <= 366 else "month"
 
 
 def _days(first: dt.datetime, last: dt.datetime) -> Iterator[dt.date]:

@@ -22,7 +22,7 @@ from pacs_pipeline.stages.harvest import harvest, is_awaited
 from pacs_pipeline.stages.project import Project
 from pacs_pipeline.stages.publish import publish
 from pacs_pipeline.stages.reconcile import reconcile
-from pacs_pipeline.stages.sources import open_archive, open_retriever
+from pacs_pipeline.stages.sources import Source
 from pacs_pipeline.stages.validate import validate
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsD
         metadata=metadata.columns(storage.CENSUS),
     )
     def census(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
-        with open_archive(project, site) as archive:
+        with Source.of(project, site).archive() as archive:
             each(context, name, lambda p: take_census(project, p, archive), metadata.counts)
         return dg.MaterializeResult()
 
@@ -78,8 +78,8 @@ def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsD
         days = (Partition(name, dt.date.fromisoformat(key)) for key in context.partition_keys)
         if any(is_awaited(project, day) for day in days):
             pool.warm_up()
-        with open_archive(project, site) as archive, open_retriever(project, site) as retriever:
-            each(context, name, lambda p: harvest(project, p, archive, retriever, progress(p)), metadata.counts)
+        source = Source.of(project, site)
+        each(context, name, lambda p: harvest(project, p, source, progress(p)), metadata.counts)
         return dg.MaterializeResult()
 
     @asset(

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from pacs_pipeline.compute import Pool
+from pacs_pipeline.defs import heat_map
 from pacs_pipeline.defs.assets import site_assets
 from pacs_pipeline.defs.jobs import site_jobs
 from pacs_pipeline.defs.progress import shown_nowhere
@@ -32,10 +33,13 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, object] | No
     jobs = {site.name: site_jobs(site) for site in settings.sites}
     status = dg.DefaultScheduleStatus.RUNNING if settings.automatic else dg.DefaultScheduleStatus.STOPPED
     return dg.Definitions(
-        assets=[asset for site in settings.sites for asset in site_assets(site, contracts)],
-        jobs=[job for of_site in jobs.values() for job in of_site.all],
-        schedules=[nightly(site, jobs[site.name].chain, status) for site in settings.sites],
-        sensors=[staleness_sensor(settings, {name: of_site.chain for name, of_site in jobs.items()})],
+        assets=[*(asset for site in settings.sites for asset in site_assets(site, contracts)), heat_map.books_heat_map],
+        jobs=[*(job for of_site in jobs.values() for job in of_site.all), heat_map.job],
+        schedules=[nightly(project, site, jobs[site.name].chain, status) for site in settings.sites],
+        sensors=[
+            staleness_sensor(settings, {name: of_site.chain for name, of_site in jobs.items()}),
+            heat_map.sensor(settings),
+        ],
         resources={
             "project": project,
             "pool": _worker_pool(project),

@@ -51,8 +51,20 @@ def books_result(books: Mapping[str, Books]) -> dg.AssetCheckResult:
             "quarantined": sum(b.quarantined for b in books.values()),
             "unavailable": sum(b.unavailable for b in books.values()),
             "partitions_open": sorted(open_books),
+            "partitions": dg.MetadataValue.md(_books_table(books)),
         },
     )
+
+
+def _books_table(books: Mapping[str, Books]) -> str:
+    """A line for each partition, those that need a look first."""
+    head = "| partition | expected | published | excluded | quarantined | unavailable | books |"
+    rows = [
+        f"| {key} | {b.expected} | {b.published} | {b.excluded} | {b.quarantined} | {b.unavailable} "
+        f"| {'closed' if b.closed else f'not closed: {_why_open(b)}'} |"
+        for key, b in sorted(books.items(), key=lambda item: (item[1].closed, item[0]))
+    ]
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
 
 
 def _why_open(books: Books) -> str:

@@ -7,10 +7,11 @@ import os
 import struct
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeVar
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -33,7 +34,7 @@ from pacs_pipeline.deidentify.content_context import RewriteContext
 from pacs_pipeline.deidentify.descriptor_identifiers import Fact
 from pacs_pipeline.deidentify.descriptors import TextCleaner, cleaner_for, identifiers_of
 from pacs_pipeline.deidentify.documents import clean_document
-from pacs_pipeline.deidentify.identity import EVERYWHERE, IdentityRule, patient_of
+from pacs_pipeline.deidentify.identity import EVERYWHERE, PATIENT, IdentityRule, patient_of
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.objects import object_pixels
 from pacs_pipeline.deidentify.outcome import Outcome
@@ -44,9 +45,9 @@ from pacs_pipeline.deidentify.profile import ENGINE_VERSION, Profile
 from pacs_pipeline.deidentify.released_documents import NO_DOCUMENTS, DocumentReleases, document_attributes
 from pacs_pipeline.deidentify.residue import ResidueScan
 from pacs_pipeline.deidentify.residue_identifiers import Harvest
-from pacs_pipeline.deidentify.rewrite import Decision, Rewrite, actions_of
+from pacs_pipeline.deidentify.rewrite import Counted, Counts, Decision, Rewrite, actions_of
 from pacs_pipeline.deidentify.row import Member, instance_row, proof
-from pacs_pipeline.deidentify.series import Made, Pieces
+from pacs_pipeline.deidentify.series import Last, Made, Pieces
 from pacs_pipeline.deidentify.steps.work import Patient
 from pacs_pipeline.deidentify.structured import clean_items, identifying_texts
 from pacs_pipeline.deidentify.tags import SERIES_INSTANCE, SOP_INSTANCE, STUDY_INSTANCE
@@ -56,6 +57,7 @@ from pacs_pipeline.records import Reason
 DEFAULT_MAX_INFLATED_BYTES = 256 * 1024 * 1024
 DEFAULT_MAX_DEPTH = 32
 SCRATCH = ".looked-at-"
+T = TypeVar("T")
 SOP_CLASS = 0x00080016
 DERIVATION = 0x00082111
 # Ours in every file we write (PS3.7 D.3.3.2); a fixed UUID under 2.25.
@@ -113,8 +115,11 @@ class Deidentifier:
         self._pieces: Pieces[Element] | None = None
         self._facts: Made[Element, frozenset[Fact]] = Made()
         self._decisions: Made[Element, Decision] = Made()
+        self._sums: Last[list[Counted], Counts] = Last()
         self._encoded: Made[Element, bytes] = Made()
         self._members: Made[Element, Member] = Made()
+        self._accounts: Last[tuple[dict[tuple[int, str], int], int, int], _Account] = Last()
+        self._patients: Last[Elements, Patient] = Last()
         self._harvest = Harvest(profile.retains)
         self._scan = ResidueScan(profile.safe_private)
         self._detector: Detector | None = TextDetector() if available() else None  # without the extra: None
@@ -173,6 +178,7 @@ class Deidentifier:
             clean_items=items,
             little=source.encoding.little,
             decisions=self._decisions,
+            sums=self._sums,
         )
 
     def _cleaner(self, source: Source, patient: Patient) -> TextCleaner:
@@ -206,7 +212,8 @@ class Deidentifier:
         if treatment is Treatment.LOOK:
             source, regions = self._looked_at(source, pixels, work, out_dir)
             pixels = only_pixels(source)
-        patient = patient_of(source.dataset, self.keys, self.identity)
+        deciding = {tag: source.dataset[tag] for tag in PATIENT if tag in source.dataset}
+        patient = self._patients.of(deciding, lambda elements: patient_of(elements, self.keys, self.identity))
         rewrite = self._rewrite(sop_class, source, patient)
         context = RewriteContext.of(rewrite, source.dataset)
         if treatment is Treatment.PRESENTATION:
@@ -231,8 +238,8 @@ class Deidentifier:
         self._scan.verify(work.temporary, sought, source.encoding, inflated)
         row = instance_row(clean, source.encoding, source.transfer_syntax, self._members)
         row |= {"profile_fingerprint": self.profile.fingerprint, "code_version": self._version}
-        row |= proof(rewrite.counts, regions_redacted=regions, identifiers_sought=sought.total)
-        return work.release(row, actions_of(rewrite.counts), out_dir)
+        actions, columns = self._accounts.of((dict(rewrite.counts), regions, sought.total), _account)
+        return work.release(row | columns, actions, out_dir)
 
 
 @lru_cache(maxsize=4)
@@ -247,6 +254,16 @@ def _rebuilt(
     """The engine in a worker: the same one for every task, so that what it has decided and mapped is kept."""
     limits = {"max_inflated_bytes": max_inflated_bytes, "max_depth": max_depth}
     return Deidentifier(profile, keys, identity=identity, documents=documents, **limits)
+
+
+Actions = tuple[tuple[str, str, str, int], ...]
+_Account = tuple[Actions, dict[str, object]]
+
+
+def _account(done: tuple[dict[tuple[int, str], int], int, int]) -> _Account:
+    """What is told of an instance: its actions, and the columns of its row that prove them."""
+    counts, regions, sought = done
+    return actions_of(counts), proof(counts, regions_redacted=regions, identifiers_sought=sought)
 
 
 class _Instance:
@@ -298,12 +315,11 @@ class _Instance:
         if source.transfer_syntax == DeflatedExplicitVRLittleEndian:
             inflated = b"".join(chunk for piece in pieces for chunk in _chunks(piece, source.buffer))
             pieces = [deflated(inflated)]
-        out_dir.mkdir(parents=True, exist_ok=True)
-        self.temporary = out_dir / f".{sop_instance}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part"
+        self.temporary = out_dir / f".{sop_instance}.{os.getpid()}.{os.urandom(4).hex()}.part"
         self._written = True
         digest = hashlib.sha256()
         size = 0
-        with self.temporary.open("wb") as file:
+        with _in_folder(self.temporary, lambda: self.temporary.open("wb")) as file:
             for piece in [meta, *pieces]:
                 for chunk in _chunks(piece, source.buffer):
                     file.write(chunk)
@@ -312,12 +328,10 @@ class _Instance:
         self._size, self._sha256 = size, digest.hexdigest()
         return inflated
 
-    def release(self, row: dict[str, object], actions: tuple[tuple[str, str, str, int], ...], out_dir: Path) -> Outcome:
+    def release(self, row: dict[str, object], actions: Actions, out_dir: Path) -> Outcome:
         """Give the verified file its final name."""
-        folder = out_dir / str(row["SeriesInstanceUID"])
-        folder.mkdir(exist_ok=True)
-        output = folder / f"{row['SOPInstanceUID']}.dcm"
-        self.temporary.replace(output)
+        output = Path(out_dir, str(row["SeriesInstanceUID"]), f"{row['SOPInstanceUID']}.dcm")
+        _in_folder(output, lambda: self.temporary.replace(output))
         self._written = False
         return Outcome(
             self.source,
@@ -338,6 +352,15 @@ class _Instance:
         """Remove what was written; nothing of a refused instance stays."""
         if self._written:
             self.temporary.unlink(missing_ok=True)
+
+
+def _in_folder(path: Path, write: Callable[[], T]) -> T:
+    """What ``write`` gives; the folder of ``path`` is made when it turns out to be missing."""
+    try:
+        return write()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return write()
 
 
 def _uid_of(dataset: Elements, tag: int) -> str:

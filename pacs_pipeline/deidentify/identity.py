@@ -13,10 +13,12 @@ from pacs_pipeline.deidentify.codec import Elements
 from pacs_pipeline.deidentify.keys import Keys, normalised
 from pacs_pipeline.deidentify.steps.work import Patient
 from pacs_pipeline.deidentify.tags import ISSUER_OF_PATIENT_ID, PATIENT_ID, PATIENT_NAME, STUDY_INSTANCE
-from pacs_pipeline.deidentify.text import charsets_of, text_of
+from pacs_pipeline.deidentify.text import SPECIFIC_CHARACTER_SET, charsets_of, text_of
 from pacs_pipeline.errors import SettingsError
 
 PATIENT_BIRTH_DATE = 0x00100030
+PATIENT = (SPECIFIC_CHARACTER_SET, PATIENT_ID, ISSUER_OF_PATIENT_ID, PATIENT_NAME, PATIENT_BIRTH_DATE, STUDY_INSTANCE)
+"""The elements of a data set that say who its patient is."""
 _COLUMNS = ("patient_id", "issuer", "person")
 
 Crosswalk = Mapping[tuple[str, str], str]
@@ -99,7 +101,7 @@ def _read(path: Path, digest: str) -> Crosswalk:
 
 
 def patient_of(dataset: Elements, keys: Keys, rule: IdentityRule) -> Patient:
-    """The patient of an instance.
+    """The patient of an instance, of which the elements ``PATIENT`` are enough.
 
     PatientID and its issuer decide. Without a PatientID nobody may be merged with anybody else: a name and
     a birth date together stand for one person, otherwise every study is a person of its own.

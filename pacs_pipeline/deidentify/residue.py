@@ -69,6 +69,7 @@ class ResidueScan:
         self._safe_private = safe_private
         self._creators = safe_private.creators if safe_private is not None else frozenset()
         self._pieces: Pieces[_Looked] | None = None
+        self._meta_pieces: Pieces[_Looked] | None = None
         self._passed: Made[_Looked, bool] = Made()
         self._of_series: object = None
         self._words = _Words(frozenset(), (), ())
@@ -85,9 +86,10 @@ class ResidueScan:
         if inflated is not None:
             buffer.replace(inflated)
             start = 0
-        looked = [*meta, *self._dataset(buffer.data, start, encoding)]
-        if not any(element.says_removed for element in looked):
+        dataset = self._dataset(buffer.data, start, encoding)
+        if IDENTITY_REMOVED not in dataset or not dataset[IDENTITY_REMOVED].says_removed:
             raise Quarantine(Reason.RESIDUE, "PatientIdentityRemoved is not YES")
+        looked = [*meta.values(), *dataset.values()]
         self._passed.of(looked, lambda element: self._search(element, identifiers), identifiers.of_series)
         self._search_uids(looked, identifiers)
         for element in looked:
@@ -102,28 +104,34 @@ class ResidueScan:
             self._words = _words_of(texts, identifiers.dates)
             self._needles = needles_of(texts, identifiers.dates, identifiers.raw)
 
-    def _meta(self, data: Data) -> tuple[list[_Looked], int]:
+    def _meta(self, data: Data) -> tuple[dict[int, _Looked], int]:
         """The file meta elements, only our own, behind a preamble of zeros; and where the data set starts."""
         if any(data[:128]) or data[128:132] != b"DICM":
             raise Quarantine(Reason.RESIDUE, "the preamble is not empty")
         if data[132:138] != b"\2\0\0\0UL":
             raise Quarantine(Reason.RESIDUE, "the file meta information has no length")
         end = 144 + int.from_bytes(data[140:144], "little")
-        found = []
-        for tag, vr, value, _ in _elements(data, 144, min(end, len(data)), _META):
-            if tag not in _FILE_META:
-                raise Quarantine(Reason.RESIDUE, f"unexpected {named(tag)} in the file meta information")
-            looked = _Looked()
-            _take(looked, tag, vr, data[value.start : value.end])
-            found.append(looked)
+        pieces = Pieces(_META, self._meta_pieces)
+        found = self._walk(data, 144, min(end, len(data)), _META, pieces)
+        if unexpected := found.keys() - _FILE_META:
+            raise Quarantine(Reason.RESIDUE, f"unexpected {named(min(unexpected))} in the file meta information")
+        self._meta_pieces = pieces
         return found, end
 
-    def _dataset(self, data: Data, position: int, encoding: Encoding) -> list[_Looked]:
-        """Everything in the data set; its structure is verified on the way."""
-        last, end = 0, len(data)
-        pieces: Pieces[_Looked] = Pieces(encoding, self._pieces)
+    def _dataset(self, data: Data, start: int, encoding: Encoding) -> dict[int, _Looked]:
+        """Everything in the data set."""
+        pieces = Pieces(encoding, self._pieces)
+        found = self._walk(data, start, len(data), encoding, pieces)
+        self._pieces = pieces  # not those of a data set that is out of order
+        return found
+
+    def _walk(
+        self, data: Data, position: int, end: int, encoding: Encoding, pieces: Pieces[_Looked]
+    ) -> dict[int, _Looked]:
+        """The elements between ``position`` and ``end``, by tag; their structure is verified on the way."""
+        last = 0
         creators: dict[int, str] = {}
-        found: list[_Looked] = []
+        found: dict[int, _Looked] = {}
         in_memory = data if isinstance(data, bytes) else None
         low = 0 if encoding.little else 1
         while position < end:
@@ -139,12 +147,10 @@ class ResidueScan:
                 read = {tag: looked}
                 repeats = in_memory is not None and not private and not looked.large
                 pieces.add(tag, in_memory[start:position] if in_memory and repeats else None, looked)
-            for tag in read:
-                if tag <= last:
-                    raise Quarantine(Reason.RESIDUE, "elements are out of order")
-                last = tag
-            found += read.values()
-        self._pieces = pieces
+            if min(read) <= last:  # those of a run are in order
+                raise Quarantine(Reason.RESIDUE, "elements are out of order")
+            found |= read
+            last = max(read)
         return found
 
     def _take(

@@ -118,8 +118,13 @@ class _Collected:
         self.uids |= more.uids
 
 
-_Part = tuple[_Collected, _Collected] | tuple[()]
-"""What one element holds: identifiers, and what the profile keeps; or nothing."""
+@dataclass(frozen=True, eq=False, slots=True)
+class _Part:
+    """What one element holds: identifiers, and what the profile keeps."""
+
+    found: _Collected
+    kept: _Collected
+    lasting: bool  # there is more than UIDs
 
 
 def _nothing(tag: int) -> bool:  # noqa: ARG001
@@ -135,15 +140,15 @@ class Harvest:
 
     def __init__(self, retained: Callable[[int], bool] = _nothing) -> None:
         self._retained = retained
-        self._made: Made[Element, _Part] = Made()
-        self._parts: list[tuple[_Collected, _Collected]] = []
+        self._made: Made[Element, _Part | tuple[()]] = Made()
+        self._parts: list[_Part] = []
         self._of_series = Identifiers()
 
     def of(self, dataset: Elements) -> Identifiers:
         """The identifiers of an original data set."""
         charsets = charsets_of(dataset)
         parts = [part for part in self._made.of(dataset.values(), partial(self._part, charsets), charsets) if part]
-        lasting = [part for part in parts if any(one.of_series for one in part)]
+        lasting = [part for part in parts if part.lasting]
         if lasting != self._parts:
             found, kept = _sum(lasting)
             self._of_series = Identifiers(
@@ -153,20 +158,22 @@ class Harvest:
                 dates=frozenset(found.dates - kept.dates),
             )
             self._parts = lasting
-        uids = frozenset().union(*(part[0].uids for part in parts)).difference(*(part[1].uids for part in parts))
+        uids = frozenset().union(*(part.found.uids for part in parts)).difference(*(part.kept.uids for part in parts))
         return replace(self._of_series, uids=uids)
 
-    def _part(self, charsets: tuple[str, ...], element: Element) -> _Part:
+    def _part(self, charsets: tuple[str, ...], element: Element) -> _Part | tuple[()]:
+        if element.items is None and not _may_identify(element.tag, element.vr):
+            return ()
         found, kept = _Collected(), _Collected()
         _collect({element.tag: element}, charsets, found, kept, self._retained)
-        return (found, kept) if found or kept else ()
+        return _Part(found, kept, found.of_series or kept.of_series) if found or kept else ()
 
 
-def _sum(parts: list[tuple[_Collected, _Collected]]) -> tuple[_Collected, _Collected]:
+def _sum(parts: list[_Part]) -> tuple[_Collected, _Collected]:
     found, kept = _Collected(), _Collected()
-    for one, other in parts:
-        found.add(one)
-        kept.add(other)
+    for part in parts:
+        found.add(part.found)
+        kept.add(part.kept)
     return found, kept
 
 
@@ -182,8 +189,14 @@ def _collect(
         if element.items is not None:
             for item in element.items:
                 _collect(item, charsets, found, kept, retained)
-        elif isinstance(element.value, bytes) and element.value:
+        elif isinstance(element.value, bytes) and element.value and _may_identify(tag, element.vr):
             _collect_value(tag, element, charsets, kept if retained(tag) else found)
+
+
+@lru_cache(maxsize=65536)
+def _may_identify(tag: int, vr: str) -> bool:
+    """Whether a value can hold anything that :func:`_in_value` looks for."""
+    return (vrs_of(tag) or (vr,))[0] in ("PN", "UI", "DA", "DT") or tag in identifying_tags()
 
 
 def _collect_value(tag: int, element: Element, charsets: tuple[str, ...], found: _Collected) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import chain
 from typing import Literal
 
 from pacs_pipeline.deidentify import vocabulary
@@ -15,9 +16,9 @@ from pacs_pipeline.deidentify.content_rules import CLEAN_PIXELS
 from pacs_pipeline.deidentify.keys import Keys
 from pacs_pipeline.deidentify.object_classes import content_of
 from pacs_pipeline.deidentify.plan import Plan
-from pacs_pipeline.deidentify.profile import CODE_MEANINGS
+from pacs_pipeline.deidentify.profile import CODE_MEANINGS, Profile
 from pacs_pipeline.deidentify.safe_private import creator_tag
-from pacs_pipeline.deidentify.series import Made
+from pacs_pipeline.deidentify.series import Last, Made
 from pacs_pipeline.deidentify.steps.numbers import LOOKUP_TABLES
 from pacs_pipeline.deidentify.steps.work import Cleaner, Patient, first
 from pacs_pipeline.deidentify.tags import (
@@ -43,7 +44,10 @@ _SIBLINGS = (*LOOKUP_TABLES.values(), PATIENT_NAME, PATIENT_ID, ISSUER_OF_PATIEN
 _PRIVATE_CREATORS = 0x10000  # of a tag: an odd group and an element below 0100
 _SCHEME_VERSION = re.compile(r"[\d.]{1,16}")
 
-Decision = tuple[Element | None, tuple[tuple[tuple[int, str], int], ...]]
+Counts = Counter[tuple[int, str]]
+"""How often which letter of PS3.15 E.1 was applied to which tag."""
+Counted = tuple[tuple[tuple[int, str], int], ...]
+Decision = tuple[Element | None, Counted]
 """What becomes of an element, and the actions that were counted."""
 
 
@@ -60,7 +64,8 @@ class Rewrite:
     clean_items: Callable[[Rewrite, list[Elements]], list[Elements]]
     little: bool = True
     decisions: Made[Element, Decision] = field(default_factory=Made)
-    counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    sums: Last[list[Counted], Counts] = field(default_factory=Last)
+    counts: Counts = field(default_factory=Counter)
     _cleaner: Cleaner | None = None
 
     def dataset(self, elements: Elements, *, parent: int = 0) -> Elements:
@@ -79,19 +84,19 @@ class Rewrite:
 
     def _top(self, elements: Elements) -> Elements:
         """The data set itself; what a series repeats is decided once."""
+        circumstances = self._circumstances(elements)
+        inner = replace(self)
 
         def decide(element: Element) -> Decision:
-            inner = replace(self, counts=Counter())
+            inner.counts = Counter()
             kept = self.plan.step(element.tag, element.vr, 0)(inner, element, elements)
             return kept, tuple(inner.counts.items())
 
-        result: Elements = {}
-        counts = self.counts
-        for kept, counted in self.decisions.of(elements.values(), decide, self._circumstances(elements)):
-            for action, count in counted:
-                counts[action] += count
-            if kept is not None:
-                self._take(kept, result, elements)
+        decided = self.decisions.of(elements.values(), decide, circumstances)
+        self.counts.update(self.sums.of([counted for _, counted in decided], _sum))
+        result = {kept.tag: kept for kept, _ in decided if kept is not None}
+        for kept in [kept for tag, kept in result.items() if tag >> 16 & 1]:
+            self._take(kept, result, elements)
         return result
 
     def _circumstances(self, elements: Elements) -> object:
@@ -142,27 +147,9 @@ class Rewrite:
             new = self.uids[original] = self.keys.uid(original)
         return new
 
-    def mark(self, *, pixels_looked_at: bool = False) -> dict[int, Element]:
+    def mark(self, *, pixels_looked_at: bool = False) -> Elements:
         """The attributes that say what was done (PS3.15 E.1.1 and C.12.1.1.3.3), for exactly the options applied."""
-        profile = self.plan.profile
-        codes = [
-            {
-                CODE_VALUE: Element(CODE_VALUE, "SH", code.encode()),
-                SCHEME: Element(SCHEME, "SH", b"DCM"),
-                MEANING: Element(MEANING, "LO", CODE_MEANINGS[code].encode()),
-            }
-            for code in profile.codes
-            if code != CLEAN_PIXELS or pixels_looked_at
-        ]
-        method = f"pacs-pipeline profile {profile.name} {profile.fingerprint[:12]}"
-        return {
-            PATIENT_NAME: Element(PATIENT_NAME, "PN", self.patient.pseudonym.encode()),
-            PATIENT_ID: Element(PATIENT_ID, "LO", self.patient.pseudonym.encode()),
-            IDENTITY_REMOVED: Element(IDENTITY_REMOVED, "CS", b"YES"),
-            METHOD: Element(METHOD, "LO", method.encode()[:64]),
-            METHOD_CODES: Element(METHOD_CODES, "SQ", items=codes),
-            DATES_MODIFIED: Element(DATES_MODIFIED, "CS", profile.longitudinal.encode()),
-        }
+        return _marks(self.plan.profile, self.patient.pseudonym, pixels_looked_at)
 
     def _code(self, source: Elements, result: Elements) -> None:
         """A coded concept is kept with its published meaning, or becomes the concept 'unknown'."""
@@ -182,7 +169,37 @@ class Rewrite:
         result[MEANING] = Element(MEANING, "LO", meaning.encode())
 
 
-def actions_of(counts: Counter[tuple[int, str]]) -> tuple[tuple[str, str, str, int], ...]:
+def _sum(parts: list[Counted]) -> Counts:
+    counts: Counts = Counter()
+    for action, count in chain.from_iterable(parts):
+        counts[action] += count
+    return counts
+
+
+@lru_cache(maxsize=16)
+def _marks(profile: Profile, pseudonym: str, pixels_looked_at: bool) -> Elements:
+    """The same elements for a whole series."""
+    codes = [
+        {
+            CODE_VALUE: Element(CODE_VALUE, "SH", code.encode()),
+            SCHEME: Element(SCHEME, "SH", b"DCM"),
+            MEANING: Element(MEANING, "LO", CODE_MEANINGS[code].encode()),
+        }
+        for code in profile.codes
+        if code != CLEAN_PIXELS or pixels_looked_at
+    ]
+    method = f"pacs-pipeline profile {profile.name} {profile.fingerprint[:12]}"
+    return {
+        PATIENT_NAME: Element(PATIENT_NAME, "PN", pseudonym.encode()),
+        PATIENT_ID: Element(PATIENT_ID, "LO", pseudonym.encode()),
+        IDENTITY_REMOVED: Element(IDENTITY_REMOVED, "CS", b"YES"),
+        METHOD: Element(METHOD, "LO", method.encode()[:64]),
+        METHOD_CODES: Element(METHOD_CODES, "SQ", items=codes),
+        DATES_MODIFIED: Element(DATES_MODIFIED, "CS", profile.longitudinal.encode()),
+    }
+
+
+def actions_of(counts: Mapping[tuple[int, str], int]) -> tuple[tuple[str, str, str, int], ...]:
     """The record of actions: tag ``GGGGEEEE``, keyword, letter of PS3.15 E.1, count; in tag order."""
     return tuple((*_written_tag(tag), letter, count) for (tag, letter), count in sorted(counts.items()))
 

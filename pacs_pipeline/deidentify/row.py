@@ -7,6 +7,7 @@ import json
 import math
 import struct
 from collections import Counter
+from collections.abc import Mapping
 
 from pacs_pipeline.deidentify import dates
 from pacs_pipeline.deidentify.codec import Element, Elements, Encoding, components
@@ -75,7 +76,9 @@ def instance_row(
     }
 
 
-def proof(counts: Counter[tuple[int, str]], *, regions_redacted: int, identifiers_sought: int) -> dict[str, object]:
+def proof(
+    counts: Mapping[tuple[int, str], int], *, regions_redacted: int, identifiers_sought: int
+) -> dict[str, object]:
     """The columns that say what was done to an instance and that the residue scan has passed it.
 
     ``actions`` is how often each letter of PS3.15 E.1 was applied (and R, a region of pixels), as JSON.

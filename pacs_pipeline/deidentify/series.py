@@ -7,12 +7,15 @@ neither grows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Hashable, Iterable
+from itertools import compress, count
+from operator import is_not
 from typing import Generic, TypeVar
 
 P = TypeVar("P")
 E = TypeVar("E", bound=Hashable)
 M = TypeVar("M")
+A = TypeVar("A")
 
 
 class Run(Generic[P]):
@@ -45,7 +48,7 @@ class Pieces(Generic[P]):
 
     def __init__(self, encoding: object, before: Pieces[P] | None = None) -> None:
         self.encoding = encoding
-        self._runs: list[Run[P]] = []
+        self._runs: list[Run[P] | None] = []  # None where something stands that is not found again
         self._ahead: list[Run[P]] = []  # of the data set before, the next one last
         if before is not None and before.encoding == encoding:
             self._ahead = _joined(before._runs)[::-1]
@@ -68,11 +71,10 @@ class Pieces(Generic[P]):
         """Take in an element that was parsed; without its bytes it is not found again."""
         while self._ahead and self._ahead[-1].last <= tag:
             self._ahead.pop()
-        if encoded is not None:
-            self._runs.append(Run(encoded, {tag: parsed}, [len(encoded)], repeated=False))
+        self._runs.append(None if encoded is None else Run(encoded, {tag: parsed}, [len(encoded)], repeated=False))
 
 
-def _joined(runs: list[Run[P]]) -> list[Run[P]]:
+def _joined(runs: list[Run[P] | None]) -> list[Run[P]]:
     """Neighbours that have repeated once are one run: they are expected to repeat together."""
     joined: list[Run[P]] = []
     together: list[Run[P]] = []
@@ -100,13 +102,35 @@ class Made(Generic[E, M]):
     """What was made of each element of one instance, for the next that has the same one under equal circumstances."""
 
     def __init__(self) -> None:
-        self._made: dict[E, M] = {}
+        self._elements: list[E] = []
+        self._made: list[M] = []
         self._circumstances: object = None
 
-    def of(self, elements: Collection[E], make: Callable[[E], M], circumstances: object = None) -> list[M]:
+    def of(self, elements: Iterable[E], make: Callable[[E], M], circumstances: object = None) -> list[M]:
         """``make`` of each element, in order; ``circumstances`` are everything else that decides."""
-        before = self._made if circumstances == self._circumstances else {}
-        known = map(before.get, elements)
-        made = [make(element) if one is None else one for element, one in zip(elements, known, strict=True)]
-        self._made, self._circumstances = dict(zip(elements, made, strict=True)), circumstances
+        elements = [*elements]
+        if circumstances != self._circumstances:
+            self._elements, self._made = [], []
+        changed = [*compress(count(), map(is_not, elements, self._elements))]
+        if len(elements) == len(self._elements) and 4 * len(changed) <= len(elements):  # the usual case
+            made = [*self._made]
+            for at in changed:
+                made[at] = make(elements[at])
+        else:
+            known = map(dict(zip(self._elements, self._made, strict=True)).get, elements)
+            made = [make(element) if one is None else one for element, one in zip(elements, known, strict=True)]
+        self._elements, self._made, self._circumstances = elements, made, circumstances
         return made
+
+
+class Last(Generic[A, M]):
+    """What was made of the argument before, for the next one that is equal."""
+
+    def __init__(self) -> None:
+        self._made: tuple[A, M] | None = None
+
+    def of(self, argument: A, make: Callable[[A], M]) -> M:
+        """``make`` of ``argument``, which nobody changes afterwards."""
+        if self._made is None or self._made[0] != argument:
+            self._made = argument, make(argument)
+        return self._made[1]

@@ -6,8 +6,8 @@ pynetdicom negotiates and knows the UIDs; why its own association is not used is
 from __future__ import annotations
 
 import struct
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Protocol
@@ -93,17 +93,25 @@ Store = Callable[[Message], Arrival]
 class Association:
     """What both sides agreed on, over one connection. One thread at a time; any thread may hang the connection up."""
 
-    def __init__(self, connection: Connection, contexts: Iterable[AcceptedContext], largest_pdu: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        contexts: Iterable[AcceptedContext],
+        largest_pdu: int,
+        *,
+        calling_ae_title: str = "",
+    ) -> None:
+        self.calling_ae_title = calling_ae_title  # who asked for it; empty when it was we
         self._contexts = {context.context_id: context for context in contexts}
         self._connection = connection
         self._largest_pdu = min(largest_pdu or MAXIMUM_PDU_SIZE, MAXIMUM_PDU_SIZE)  # 0: the peer sets no limit
-        self._fragments: deque[_Fragment] = deque()
+        self._rest = memoryview(b"")  # of the PDU that came last
         self._message_id = 0
 
     @property
     def is_usable(self) -> bool:
         """Whether the next request can be made: nothing has come since the last one, not even a farewell."""
-        return not self._fragments and self._connection.is_quiet
+        return not self._rest and self._connection.is_quiet
 
     def context_for(self, sop_class: str) -> AcceptedContext | None:
         """The accepted context for a SOP class, None when the peer did not accept it."""
@@ -121,14 +129,15 @@ class Association:
         identifier: Dataset | None = None,
         *,
         store: Store | None = None,
+        meanwhile: Callable[[], object] | None = None,
         patience: Callable[[], float] | None = None,
         **fields: str | int,
     ) -> Iterator[Message]:
         """Make a request and yield its responses, the last of which is not pending.
 
-        ``store`` takes the instances that a C-GET brings; ``patience`` is the seconds
-        still to wait when the peer was silent for the connection's time-out; ``fields`` go into the command
-        set. To be read to its end. Raises Lost.
+        ``store`` takes the instances that a C-GET brings, and ``meanwhile`` is called while the peer prepares the next
+        one; ``patience`` is the seconds still to wait when the peer was silent for the connection's time-out;
+        ``fields`` go into the command set. To be read to its end. Raises Lost.
         """
         message_id = number(fields, "MessageID") or self.next_message_id()
         command: dict[str, str | int] = {
@@ -148,6 +157,8 @@ class Association:
                 raise Lost("the peer released the association")
             if message.stored is not None:
                 self.answer(message, message.stored)
+                if meanwhile is not None:
+                    meanwhile()
                 continue
             if (
                 message.command["CommandField"] != request.response
@@ -211,12 +222,11 @@ class Association:
         if store is None or command["CommandField"] != CommandField.C_STORE_RQ:
             return replace(message, data=self._held(second, 0, _LONGEST_DATA_SET))
         arrival = store(message)
-        try:
+        with ExitStack() as unfinished:
+            unfinished.callback(arrival.abandon)
             for chunk in self._chunks(second, 0):
                 arrival.write(chunk)
-        except Lost:
-            arrival.abandon()
-            raise
+            unfinished.pop_all()
         return replace(message, stored=arrival.finish())
 
     def _held(self, first: _Fragment, kind: int, longest: int) -> bytearray:
@@ -241,10 +251,12 @@ class Association:
 
     def _fragment(self) -> _Fragment | None:
         """The next presentation data value: context, message control header, content; None after a release."""
-        while not self._fragments:
+        while not self._rest:
             kind, content = self._connection.receive()
             if kind == PduType.P_DATA_TF:
-                self._take_apart(content)
+                if not content:
+                    raise self._broken("a P-DATA PDU without content")
+                self._rest = content
             elif kind == PduType.A_RELEASE_RQ:
                 self._connection.send(pdu(PduType.A_RELEASE_RP, b"\0\0\0\0"))
                 self._connection.close()
@@ -254,20 +266,15 @@ class Association:
                 raise Lost("the peer aborted the association")
             else:
                 raise self._broken("a PDU that does not belong here")
-        return self._fragments.popleft()
-
-    def _take_apart(self, content: memoryview) -> None:
-        if not content:
-            raise self._broken("a P-DATA PDU without content")
-        while content:
-            length = int.from_bytes(content[:4], "big")
-            if len(content) < _PDV_HEADER or not 2 <= length <= len(content) - 4:
-                raise self._broken("a presentation data value of an impossible length")
-            context = self._contexts.get(content[4])
-            if context is None:
-                raise self._broken("data for a presentation context that was not accepted")
-            self._fragments.append((context, content[5], content[_PDV_HEADER : 4 + length]))
-            content = content[4 + length :]
+        content = self._rest
+        length = int.from_bytes(content[:4], "big")
+        if len(content) < _PDV_HEADER or not 2 <= length <= len(content) - 4:
+            raise self._broken("a presentation data value of an impossible length")
+        context = self._contexts.get(content[4])
+        if context is None:
+            raise self._broken("data for a presentation context that was not accepted")
+        self._rest = content[4 + length :]
+        return context, content[5], content[_PDV_HEADER : 4 + length]
 
     def _broken(self, what: str) -> Lost:
         self._connection.abort()
@@ -283,6 +290,10 @@ class Association:
         except Lost:
             return
         self._connection.close()
+
+    def hang_up(self) -> None:
+        """Break the connection off, from any thread: whoever waits for the peer is told that it is lost."""
+        self._connection.hang_up()
 
     def abort(self) -> None:
         """End the association at once."""

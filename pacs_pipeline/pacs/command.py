@@ -75,13 +75,14 @@ def decode(encoded: bytes | bytearray) -> dict[str, str | int]:
     Raises ValueError when it is no command set, or has no CommandField or CommandDataSetType.
     """
     command: dict[str, str | int] = {}
-    position = 0
-    while position < len(encoded):
-        if position + _ELEMENT.size > len(encoded):
+    position, end = 0, len(encoded)
+    while position < end:
+        if position + _ELEMENT.size > end:
             raise ValueError("it ends inside an element")
         group, element, length = _ELEMENT.unpack_from(encoded, position)
-        start, position = position + _ELEMENT.size, position + _ELEMENT.size + length
-        if position > len(encoded):
+        start = position + _ELEMENT.size
+        position = start + length
+        if position > end:
             raise ValueError("an element is longer than the command set")
         if group:  # DCMTK's servers append what belongs into the identifier, such as FailedSOPInstanceUIDList
             continue

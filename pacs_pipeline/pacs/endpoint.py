@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from pacs_pipeline.errors import SettingsError
-from pacs_pipeline.settings import SiteSettings
-
-
-class Peer(Protocol):
-    """Whoever answers, as far as messages need to know."""
-
-    @property
-    def where(self) -> str:
-        """Who that is, in words."""
-        ...
+from pacs_pipeline.settings import SiteSettings, TlsSettings, UserIdentitySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +18,8 @@ class Endpoint:
     ae_title: str  # the PACS's own, "called"
     calling_ae_title: str  # ours
     timeout: float = 60.0
+    tls: TlsSettings | None = None
+    user_identity: UserIdentitySettings | None = None
 
     @classmethod
     def of(cls, site: SiteSettings) -> Endpoint:
@@ -41,6 +33,8 @@ class Endpoint:
             ae_title=site.pacs.ae_title,
             calling_ae_title=site.ae_title,
             timeout=site.timeout_seconds,
+            tls=site.pacs.tls,
+            user_identity=site.pacs.user_identity,
         )
 
     @property

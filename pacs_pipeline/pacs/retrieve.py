@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from pydicom.dataset import Dataset
 from pynetdicom import build_context
 
-from pacs_pipeline.errors import Permanent, Transient
+from pacs_pipeline.errors import Paused, Permanent, Transient
 from pacs_pipeline.pacs import status as dimse
 from pacs_pipeline.pacs.answers import text
 from pacs_pipeline.pacs.association import AcceptedContext, Association, Message
@@ -22,9 +22,9 @@ from pacs_pipeline.pacs.connection import Lost
 from pacs_pipeline.pacs.contexts import Proposal, proposals
 from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.identifier import identifier_of
-from pacs_pipeline.pacs.landing import Arrival, Landing
+from pacs_pipeline.pacs.landing import OUT_OF_RESOURCES, Arrival, Landing
 from pacs_pipeline.pacs.negotiation import connect
-from pacs_pipeline.pacs.receiver import StorageReceiver, delivery
+from pacs_pipeline.pacs.receiver import StorageReceiver, delivery, open_receiver
 from pacs_pipeline.pacs.uids import is_uid
 from pacs_pipeline.records import InstanceRef, RetrievalFailure, RetrievalReport, SeriesRef
 from pacs_pipeline.settings import SiteSettings
@@ -83,15 +83,20 @@ class DimseRetriever(ABC):
         if association is not None:
             association.release()
 
-    def retrieve(
-        self, series: SeriesRef, expected: Sequence[InstanceRef], missing: Collection[str], into: Path
-    ) -> RetrievalReport:
-        """Fetch the ``missing`` SOP Instance UIDs of a series into ``into``; see :class:`Retriever`."""
-        landing = Landing(series, missing, into)
+    def retrieve(self, landing: Landing, expected: Sequence[InstanceRef]) -> RetrievalReport:
+        """Fetch what is missing of the series of ``landing``; see :class:`Retriever`."""
+        with ThreadPoolExecutor(1, "digest") as executor:
+            landing.executor = executor
+            try:
+                return self._pursue(landing, expected)
+            finally:
+                landing.executor = None
+
+    def _pursue(self, landing: Landing, expected: Sequence[InstanceRef]) -> RetrievalReport:
         pursuit = _Pursuit(self._endpoint, landing)
         classes = {ref.SOPInstanceUID: ref.SOPClassUID for ref in expected}
         everything = landing.missing.issuperset(classes)
-        for route in self._routes(series.Modality, {classes.get(uid, "") for uid in landing.missing}):
+        for route in self._routes(landing.series.Modality, {classes.get(uid, "") for uid in landing.missing}):
             left = pursuit.failed if route.alternative else landing.open
             uids = [uid for uid in sorted(left) if route.carries(classes.get(uid, ""))]
             pursuit.follow(route, uids, whole=everything and len(uids) == len(landing.missing))
@@ -129,9 +134,19 @@ class CGetRetriever(DimseRetriever):
         context = self._context(association, STUDY_ROOT_GET, "C-GET in the Study Root model", "c-move")
 
         def store(message: Message) -> Arrival:
+            if landing.is_full:  # the rest would be read for nothing
+                association.abort()
+                raise Lost("there is no room for what comes")
             return landing.begin(delivery(message, solicited=True))
 
-        return _outcome(association.ask(context, CommandField.C_GET_RQ, _identifier(landing.series, uids), store=store))
+        identifier = _identifier(landing.series, uids)
+        try:
+            return _outcome(
+                association.ask(context, CommandField.C_GET_RQ, identifier, store=store, meanwhile=landing.catch_up)
+            )
+        except Paused:
+            association.abort()
+            raise
 
     def _connected(self, proposal: Proposal) -> Association:
         association, current = self._association, self._proposal
@@ -191,7 +206,8 @@ class CMoveRetriever(DimseRetriever):
         receiver, timeout = self._receiver, self._endpoint.timeout
         message_id = association.next_message_id()
         before = landing.deliveries
-        receiver.expect(landing, (self._endpoint.calling_ae_title, message_id), compressed_first=compressed_first)
+        cause = self._endpoint.calling_ae_title, message_id
+        receiver.expect(landing, cause, compressed_first=compressed_first, pause=association.hang_up)
         try:
             outcome = _outcome(
                 association.ask(
@@ -203,6 +219,8 @@ class CMoveRetriever(DimseRetriever):
                     MoveDestination=receiver.ae_title,
                 )
             )
+            if landing.paused is not None:
+                raise landing.paused
             if outcome.status is not None:
                 announced = None if outcome.completed is None else before + outcome.completed
                 receiver.settle(landing, announced, failed=outcome.status != dimse.SUCCESS)
@@ -238,9 +256,7 @@ def open_dimse_retriever(site: SiteSettings) -> DimseRetriever:
     endpoint = Endpoint.of(site)
     if site.protocol == "c-get" or site.receiver is None:  # the settings guarantee a receiver for c-move
         return CGetRetriever(endpoint)
-    receiver = StorageReceiver(
-        site.receiver.ae_title, site.receiver.port, bind=site.receiver.bind, timeout=site.timeout_seconds
-    )
+    receiver = open_receiver(site.receiver, timeout=site.timeout_seconds)
     return CMoveRetriever(endpoint, receiver)
 
 
@@ -256,7 +272,7 @@ class _Pursuit:
     endpoint: Endpoint
     landing: Landing
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    broken: str = ""  # how the PACS was lost
+    broken: str = ""  # how the PACS was lost, or that the disk was
     lists_work: bool = False
 
     @property
@@ -281,9 +297,11 @@ class _Pursuit:
 
     def _ask(self, route: Route, uids: Sequence[str], named: Sequence[str]) -> set[str]:
         """Make one request and return the instances there is no use to ask for again."""
-        landed_before = len(self.landing.landed)
+        open_before = len(self.landing.open)
         try:
             outcome = route.request(self.landing, named)
+        except Paused:
+            raise
         except Transient as problem:
             if not self.landing.deliveries:
                 raise
@@ -291,6 +309,9 @@ class _Pursuit:
             return set(uids)
         still_open = self.landing.open.intersection(uids)
         self.outcomes.update(dict.fromkeys(still_open, outcome))
+        if self.landing.is_full:
+            self.broken = "the landing zone takes no more"
+            return set(uids)
         if outcome.status is None:
             loss = dimse.lost(self.endpoint, "a retrieval")
             if not self.landing.deliveries and not outcome.answered:
@@ -299,7 +320,7 @@ class _Pursuit:
             return set(uids)
         if outcome.status in _REFUSALS and not self.landing.deliveries:
             raise dimse.failure(self.endpoint, "a retrieval", outcome.status)
-        if len(named) > 1 and len(self.landing.landed) - landed_before > 1:
+        if len(named) > 1 and open_before - len(self.landing.open) > 1:
             self.lists_work = True
         done = outcome.status == dimse.SUCCESS or dimse.is_warning(outcome.status)
         if len(named) == 1 or dimse.is_out_of_resources(outcome.status) or (named and done and self.lists_work):
@@ -308,17 +329,20 @@ class _Pursuit:
 
     def report(self) -> RetrievalReport:
         """The account of every missing instance."""
-        series = self.landing.series.SeriesInstanceUID
-        failures = [RetrievalFailure(series, "", None, self.broken)] if self.broken else []
+        series, landed = self.landing.series.SeriesInstanceUID, self.landing.landed
+        status = OUT_OF_RESOURCES if self.landing.is_full else None
+        failures = [RetrievalFailure(series, "", status, self.broken)] if self.broken else []
         failures += (self._failure(series, uid) for uid in sorted(self.landing.open))
         return RetrievalReport(
-            landed=tuple(self.landing.landed[uid] for uid in sorted(self.landing.landed)),
+            landed=tuple(landed[uid] for uid in sorted(landed)),
             failures=(*failures, *self.landing.failures),
             unexpected=tuple(self.landing.unexpected[uid] for uid in sorted(self.landing.unexpected)),
             duplicates=self.landing.duplicates,
         )
 
     def _failure(self, series: str, uid: str) -> RetrievalFailure:
+        if self.landing.is_full:
+            return RetrievalFailure(series, uid, OUT_OF_RESOURCES, "the landing zone takes no more")
         outcome = self.outcomes.get(uid)
         if outcome is None or outcome.status is None:
             return RetrievalFailure(series, uid, None, "the association was lost before it was sent")

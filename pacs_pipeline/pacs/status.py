@@ -63,6 +63,23 @@ def lost(endpoint: Endpoint, what: str) -> Transient:
     )
 
 
+def says_cut_off(status: int) -> bool:
+    """Whether a query that ended with this status gave a part of its answer (we never cancel one)."""
+    return status == CANCEL or is_warning(status)
+
+
+def cut_off(endpoint: Endpoint, what: str, why: str) -> Permanent:
+    """The error for an answer that may not be all, and that could not be completed in smaller parts."""
+    return Permanent(
+        f"{endpoint.where} cut off its answer to {what} ({why}), and smaller questions cannot show that nothing is "
+        "missing; nothing of it was recorded",
+        fix=(
+            f"ask the PACS team to raise the limit of query results for AE title {endpoint.calling_ae_title}; where "
+            "there is no such limit, or it is higher than this answer, say so in census.answer_limit of the site"
+        ),
+    )
+
+
 def failure(endpoint: Endpoint, what: str, status: int) -> PipelineError:
     """The error for a request that ended with ``status``, which is neither Pending nor Success."""
     message = f"{endpoint.where} ended {what} with {in_words(status)}"

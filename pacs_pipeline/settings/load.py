@@ -101,6 +101,8 @@ def _anchor(settings: Settings, folder: Path) -> Settings:
                 changes[name] = value if value.is_absolute() else folder / value
             elif isinstance(value, Section):
                 changes[name] = anchored(value)
+            elif isinstance(value, tuple) and any(isinstance(item, Section) for item in value):
+                changes[name] = tuple(anchored(item) if isinstance(item, Section) else item for item in value)
         return section.model_copy(update=changes)
 
     return anchored(settings)

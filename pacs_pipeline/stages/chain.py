@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from pacs_pipeline.compute import Pool
 from pacs_pipeline.errors import PipelineError
-from pacs_pipeline.pacs import Archive, Retriever
 from pacs_pipeline.records import Books, Partition, Stage, Verdict, VerdictStatus
 from pacs_pipeline.stages.census import take_census
 from pacs_pipeline.stages.deidentify import PRELOAD as DEIDENTIFY_PRELOAD
@@ -17,7 +16,7 @@ from pacs_pipeline.stages.harvest import harvest, is_awaited
 from pacs_pipeline.stages.project import Progress, Project, silent
 from pacs_pipeline.stages.publish import publish
 from pacs_pipeline.stages.reconcile import reconcile
-from pacs_pipeline.stages.sources import open_archive, open_retriever
+from pacs_pipeline.stages.sources import Source
 from pacs_pipeline.stages.validate import PRELOAD as VALIDATE_PRELOAD
 from pacs_pipeline.stages.validate import validate
 
@@ -52,21 +51,19 @@ def run_chain(
     *,
     now: Callable[[], dt.datetime],
     progress: Callable[[Partition], Progress] = lambda _partition: silent,
+    again: bool = False,
 ) -> Iterator[ChainResult]:
     """Take partitions of ``site`` from the PACS to their books, one after the other.
 
-    A partition that fails does not keep the next from being done; its error is in its result.
+    A partition that fails does not keep the next from being done; its error is in its result. ``again`` is for
+    :func:`harvest`.
     """
-    settings = project.settings.site(site)
-    with (
-        open_pool(project) as pool,
-        open_archive(project, settings) as archive,
-        open_retriever(project, settings) as retriever,
-    ):
+    source = Source.of(project, project.settings.site(site))
+    with open_pool(project) as pool:
         for date in dates:
             partition = Partition(site, date)
             try:
-                yield _run(project, partition, archive, retriever, pool, now, progress(partition))
+                yield _run(project, partition, source, pool, now, progress(partition), again=again)
             except PipelineError as error:
                 yield ChainResult(partition, error=error)
 
@@ -74,18 +71,20 @@ def run_chain(
 def _run(
     project: Project,
     partition: Partition,
-    archive: Archive,
-    retriever: Retriever,
+    source: Source,
     pool: Pool,
     now: Callable[[], dt.datetime],
     progress: Progress,
+    *,
+    again: bool,
 ) -> ChainResult:
-    census = take_census(project, partition, archive)
+    with source.archive() as archive:
+        census = take_census(project, partition, archive)
     if not census.counts["series"] and project.manifest(partition, Stage.HARVEST) is None:
         return ChainResult(partition, books=Books(partition, 0, 0, 0, 0, 0))
     if is_awaited(project, partition):
         pool.warm_up()
-    harvest(project, partition, archive, retriever, progress)
+    harvest(project, partition, source, progress, again=again)
     deidentify(project, partition, pool, progress)
     verdict = validate(project, partition, pool)
     if verdict.status is VerdictStatus.PASSED:

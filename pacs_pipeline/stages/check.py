@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from pacs_pipeline import contracts, warehouse
 from pacs_pipeline.errors import PipelineError
+from pacs_pipeline.pacs import PacsClient
+from pacs_pipeline.pacs.files import is_receiving
 from pacs_pipeline.settings import SiteSettings
+from pacs_pipeline.stages.file_archives import inbox_of
 from pacs_pipeline.stages.project import Project
-from pacs_pipeline.stages.sources import open_archive
+from pacs_pipeline.stages.sources import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ def checks(project: Project) -> Iterator[CheckResult]:
     yield _ask("data contracts", lambda: _contracts(project))
     yield from _zones(project)
     for site in settings.sites:
-        yield _ask(f"PACS of {site.name}", lambda site=site: _reach(project, site))  # type: ignore[misc]
+        yield _ask(f"{'PACS' if site.pacs else 'archive'} of {site.name}", lambda site=site: _reach(project, site))  # type: ignore[misc]
     yield _ask(f"bucket {settings.bucket.name}", lambda: _probe(project))
     yield _ask("warehouse", lambda: _prepare(project))
 
@@ -54,8 +57,14 @@ def _zones(project: Project) -> Iterator[CheckResult]:
 
 
 def _reach(project: Project, site: SiteSettings) -> str:
-    with open_archive(project, site) as archive:
-        return archive.check()
+    with Source.of(project, site).open_archive() as archive:
+        said = archive.check()
+        undated = archive.undated_studies() if isinstance(archive, PacsClient) else None
+    if undated:
+        said += f"; {undated} of its studies or more have no StudyDate, and no census by date finds them"
+    if site.protocol == "push" and not is_receiving(inbox_of(project, site)):
+        said += "; nobody receives now: pacs-pipeline receive"
+    return said
 
 
 def _probe(project: Project) -> str:

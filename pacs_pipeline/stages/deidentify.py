@@ -11,6 +11,7 @@ from pacs_pipeline import storage
 from pacs_pipeline.compute import Pool
 from pacs_pipeline.deidentify import Deidentifier
 from pacs_pipeline.records import Manifest, Partition, Stage
+from pacs_pipeline.stages.landing_zone import DELETED, LANDED
 from pacs_pipeline.stages.ledger import QUARANTINED, RELEASED, Ledger
 from pacs_pipeline.stages.project import Progress, Project, silent
 from pacs_pipeline.stages.staleness import DOCUMENTS, changed_inputs, deidentify_inputs
@@ -40,7 +41,7 @@ def deidentify(project: Project, partition: Partition, pool: Pool, progress: Pro
         landed = {
             landing / row["path"]: row
             for row in storage.read_rows(landing / "harvest.parquet")
-            if row["status"] == "landed"
+            if row["status"] in (LANDED, DELETED) and row["path"]
         }
         ledger = Ledger(landed, project.keys, staging)
         identity = project.identity_at(partition.site)

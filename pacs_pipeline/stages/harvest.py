@@ -3,83 +3,94 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pacs_pipeline import storage
-from pacs_pipeline.errors import Quarantine, Transient
-from pacs_pipeline.pacs import Archive, Retriever, describe
-from pacs_pipeline.records import (
-    InstanceRef,
-    LandedInstance,
-    Manifest,
-    Partition,
-    RetrievalFailure,
-    SeriesRef,
-    Stage,
+from pacs_pipeline.errors import Paused, Transient
+from pacs_pipeline.pacs import Access, Landing, Retriever
+from pacs_pipeline.records import InstanceRef, Manifest, Partition, RetrievalFailure, RetrievalReport, SeriesRef, Stage
+from pacs_pipeline.stages.crew import Crew
+from pacs_pipeline.stages.landing_zone import (
+    DELETED,
+    EXCLUDED,
+    LANDED,
+    UNAVAILABLE,
+    UNEXPECTED,
+    UNLISTED,
+    LandingZone,
+    row_of,
+    series_of,
 )
 from pacs_pipeline.stages.project import Progress, Project, silent
+from pacs_pipeline.stages.sources import Source
+from pacs_pipeline.stages.tries import Tries
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-"""How often one run asks again for a series when the association broke or a disk was full."""
+"""How often one run asks again for a series when the association broke."""
 
 OUT_OF_RESOURCES = 0xA700
 """C-STORE and C-MOVE status, PS3.4 B.2.3 and C.4.2.1.5."""
 
-LANDED, UNAVAILABLE, UNEXPECTED = "landed", "unavailable", "unexpected"
+SET_ASIDE = "set_aside"
+"""The count of unavailable instances that are not asked for again by themselves."""
 
 
 def harvest(
-    project: Project, partition: Partition, archive: Archive, retriever: Retriever, progress: Progress = silent
+    project: Project, partition: Partition, source: Source, progress: Progress = silent, *, again: bool = False
 ) -> Manifest:
-    """Fetch what the census announced and the landing zone does not have yet.
+    """Fetch what the archive lists and the landing zone does not have yet; of what is there, only what changed.
 
-    Nothing is asked of the PACS when the manifest already answers this census in full. An instance the PACS
-    refuses is written down as unavailable with its status; a lost association raises Transient after what
-    arrived has been kept, so that the next run continues.
+    An instance that the archive refuses is written down as unavailable with its status. A series that is lost in
+    the middle does not keep the others from coming; Transient is raised at the end, so that the next run continues,
+    until the series has failed in as many runs as the site's ``tries`` and is set aside as unavailable. What the
+    archive does not list any more is kept or withdrawn, as the site says. Raises Paused when the site closes.
+
+    A query does not tell that an instance has another content than before under the same UID. With ``again``
+    everything is fetched once more and compared; what differs is a new version.
     """
     folder = project.zones.landing.partition(partition)
     with project.lock(partition):
         census = project.require(partition, Stage.CENSUS)
-        inputs = {"census": census.digest}
         previous = project.manifest(partition, Stage.HARVEST)
-        known = _known(project, folder, previous)
-        if previous is not None and _complete(previous, census, known):
-            return previous
         project.verify_tables(census)
-        landing = _Landing(folder / "instances", project.keys.hash, known)
-        listings = [
-            (series, archive.find_instances(series)) for series in _series(storage.read_rows(folder / "census.parquet"))
-        ]
-        total = sum(len(expected) for _, expected in listings)
-        done = 0
-        progress("instances landed", done, total)
-        for series, expected in listings:
-            landing.fetch(retriever, series, expected, partition)
-            done += len(expected)
-            progress("instances landed", done, total)
-        rows = sorted(landing.rows(listings), key=lambda row: (row["SOPInstanceUID"], row["status"]))
+        zone = LandingZone.of(project, folder, previous, again=again)
+        tries = Tries.read(folder, source.site.tries)
+        series = list(storage.read_rows(folder / "census.parquet"))
+        run = _Run(partition, source, zone, tries)
+        run.list_instances(project, series)
+        try:
+            run.fetch(progress)
+        finally:
+            zone.restore()
+        run.settle()
+        rows = sorted(run.rows(), key=lambda row: (row["SOPInstanceUID"], row["status"]))
         table = project.write_table(folder / "harvest.parquet", rows, storage.HARVEST)
-        log.info("%s: fetched %d instances, already had %d", partition, landing.fetched, landing.reused)
-        status = Counter(row["status"] for row in rows)
-        return project.commit(
+        manifest = project.commit(
             Manifest(
                 stage=Stage.HARVEST,
                 partition=partition,
-                inputs=inputs,
+                inputs={"census": census.digest},
                 tables={"harvest": table},
-                counts={
-                    "expected": status[LANDED] + status[UNAVAILABLE],
-                    **{name: status[name] for name in (LANDED, UNAVAILABLE, UNEXPECTED)},
-                    "bytes": sum(row["size"] for row in rows),
-                },
+                counts=run.counts(rows),
             )
         )
+        run.forget_withdrawn(rows)
+    log.info("%s: fetched %d instances, %d were there", partition, run.fetched, len(zone.have) - run.fetched)
+    if manifest.counts[DELETED]:
+        log.warning(
+            "%s: %d instances that had been harvested are not listed by the archive any more",
+            partition,
+            manifest.counts[DELETED],
+        )
+    return manifest
 
 
 def is_awaited(project: Project, partition: Partition) -> bool:
@@ -91,145 +102,232 @@ def is_awaited(project: Project, partition: Partition) -> bool:
 
 
 @dataclass
-class _Landing:
-    """The landing folder of one partition while it is being filled."""
+class _Series:
+    """A series of the census on its way: its own row, what the archive lists, what has to come."""
 
-    root: Path
-    folder_name: Callable[[str], str]  # of a series: a keyed hash, since paths stand in messages of the disk
-    known: Mapping[str, LandedInstance]
-    have: dict[str, LandedInstance] = field(default_factory=dict)
+    row: Mapping[str, Any]
+    ref: SeriesRef
+    into: Path
+    listed: tuple[InstanceRef, ...] = ()
+    missing: set[str] = field(default_factory=set)
+    aside: bool = False  # not asked for any more
+    problem: str = ""  # why it is not complete, when that may pass by itself
+
+    @property
+    def excluded(self) -> bool:
+        """Whether a rule of the site excludes it."""
+        return bool(self.row.get("excluded"))  # a census of an older version has no filters
+
+
+@dataclass
+class _Run:
+    """One harvest of one partition."""
+
+    partition: Partition
+    source: Source
+    zone: LandingZone
+    tries: Tries
+    series: list[_Series] = field(default_factory=list)
     failures: dict[str, RetrievalFailure] = field(default_factory=dict)
     unexpected: dict[str, InstanceRef] = field(default_factory=dict)
     fetched: int = 0
-    reused: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _crew: Crew[_Series] | None = None
 
-    def fetch(
-        self, retriever: Retriever, series: SeriesRef, expected: tuple[InstanceRef, ...], partition: Partition
-    ) -> None:
-        into = storage.make_folder(self.root / self.folder_name(series.SeriesInstanceUID))
-        self._reuse(into, expected)
-        wanted = {ref.SOPInstanceUID for ref in expected}
-        problem = None
+    def list_instances(self, project: Project, census: Sequence[Mapping[str, Any]]) -> None:
+        """Ask the archive for the instances of every series, and look which of them are missing."""
+        with self.source.archive() as archive:
+            for row in census:
+                into = self.zone.series_folder(project.keys.hash(row["SeriesInstanceUID"]))
+                series = _Series(row, series_of(row), into, aside=self.tries.set_aside(row))
+                self.series.append(series)
+                try:
+                    series.listed = archive.find_instances(series.ref)
+                except Paused:
+                    raise
+                except Transient as problem:
+                    series.problem = problem.message
+                    continue
+                if not series.excluded:
+                    series.missing = self.zone.take_stock(into, series.listed)
+
+    def fetch(self, progress: Progress) -> None:
+        """Bring what is missing, as many series at a time as the site bears."""
+        wanted = [s for s in self.series if s.missing and not s.aside]
+        total = sum(len(s.listed) for s in self.series if not s.excluded)
+        done = total - sum(len(s.missing) for s in wanted)
+        progress("instances landed", done, total)
+        self._crew = Crew(self.source, self._fetch)
+        for series in self._crew.run(wanted):
+            done += len(series.missing)
+            progress("instances landed", done, total)
+
+    def _fetch(self, retriever: Retriever, series: _Series) -> None:
+        access = self.source.access
         for _ in range(ATTEMPTS):
-            missing = wanted - self.have.keys()
+            missing = series.missing - self.zone.have.keys()
             if not missing:
+                series.problem = ""
                 return
-            report = retriever.retrieve(series, expected, missing, into)
+            access.require_open()
+            access.rest()
+            landing = Landing(
+                series.ref,
+                missing,
+                series.into,
+                gate=_Gate(access, lambda: self._crew is not None and self._crew.stopping),
+                minimum_free_bytes=self.source.minimum_free_bytes,
+            )
+            try:
+                report = retriever.retrieve(landing, series.listed)
+            except Paused:
+                raise
+            except Transient as problem:
+                series.problem = problem.message
+                continue
+            self._note(series, landing, report)
+            series.problem = next((f.message for f in report.failures if _lost(f)), "")
+            if not series.problem:
+                access.succeeded()
+                return  # the archive has answered for every instance
+        access.failed()  # once for the series: it may be this one that the archive cannot send
+
+    def _note(self, series: _Series, landing: Landing, report: RetrievalReport) -> None:
+        with self._lock:
             self.fetched += len(report.landed)
-            self.have.update({landed.SOPInstanceUID: landed for landed in report.landed})
-            self.failures.update({f.SOPInstanceUID: f for f in report.failures if f.SOPInstanceUID in missing})
+            self.zone.land(report.landed)
+            self.failures.update({f.SOPInstanceUID: f for f in report.failures if f.SOPInstanceUID in series.missing})
             self.unexpected.update({ref.SOPInstanceUID: ref for ref in report.unexpected})
-            problem = next((f for f in report.failures if _passes_by_itself(f)), None)
-            if problem is None:
-                return  # the PACS has answered for every instance
-        if problem is not None and wanted - self.have.keys():
+        if landing.is_full:
             raise Transient(
-                f"{partition}: a series did not arrive in full in {ATTEMPTS} attempts ({problem.message})",
-                fix="what arrived is kept; run the partition again when PACS, network and disk are well",
+                f"{self.partition}: the harvest stopped because the disk of the landing zone is full",
+                fix="make room on that disk; what arrived is kept, and the next run continues",
             )
 
-    def _reuse(self, into: Path, expected: Iterable[InstanceRef]) -> None:
-        """Take what an earlier run left under its final name, without asking the PACS."""
-        for ref in expected:
-            path = into / f"{ref.SOPInstanceUID}.dcm"
-            known = self.known.get(ref.SOPInstanceUID)
-            if known is not None:
-                self.have[ref.SOPInstanceUID] = known
-                self.reused += 1
-            elif path.exists():  # landed by a run that was killed before it wrote its table
-                try:
-                    self.have[ref.SOPInstanceUID] = describe(path)
-                    self.reused += 1
-                except Quarantine:
-                    path.unlink()
+    def settle(self) -> None:
+        """Count the series that were lost; raise Transient while any of them may still come.
 
-    def rows(self, listings: Iterable[tuple[SeriesRef, tuple[InstanceRef, ...]]]) -> Iterator[dict[str, Any]]:
-        asked = set()
-        for _, expected in listings:
-            for ref in expected:
-                if ref.SOPInstanceUID in asked:  # listed twice by the PACS: one instance, one row
+        When nothing at all came, the archive is to blame, not a series.
+        """
+        open_ones = [s for s in self.series if s.problem and not s.aside]
+        done = [s for s in self.series if not s.problem and not s.aside]
+        if open_ones and (self.fetched or self._answers()):
+            self.tries.note([s.row for s in open_ones], [s.row for s in done])
+            for series in open_ones:
+                series.aside = self.tries.set_aside(series.row)
+        elif not open_ones:
+            self.tries.note([], [s.row for s in done])
+        waiting = [s for s in open_ones if not s.aside]
+        if waiting:
+            raise Transient(
+                f"{self.partition}: {len(waiting)} of {len(self.series)} series did not arrive in full "
+                f"({waiting[0].problem})",
+                fix="what arrived is kept; run the partition again when archive, network and disk are well",
+            )
+
+    def _answers(self) -> bool:
+        try:
+            with self.source.archive() as archive:
+                archive.check()
+        except Transient:
+            return False
+        return True
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One row per instance that the archive lists, that had landed, or that came without being asked for."""
+        seen: set[str] = set()
+        for series in self.series:
+            for ref in series.listed:
+                if ref.SOPInstanceUID in seen:  # listed twice by the archive: one instance, one row
                     continue
-                asked.add(ref.SOPInstanceUID)
-                landed = self.have.get(ref.SOPInstanceUID)
-                yield self._landed(landed) if landed else self._unavailable(ref)
+                seen.add(ref.SOPInstanceUID)
+                landed = self.zone.have.get(ref.SOPInstanceUID)
+                if series.excluded:
+                    yield row_of(ref, EXCLUDED, series.row["excluded"])
+                elif landed is not None:
+                    yield self.zone.row(landed)
+                else:
+                    yield row_of(ref, UNAVAILABLE, self._why(series, ref))
+        for uid, row in self.zone.not_listed(seen):
+            seen.add(uid)
+            if row["SeriesInstanceUID"] in self._unlisted:
+                yield row  # nobody knows whether the archive still has it
+            else:
+                yield self._gone(row)
         for ref in self.unexpected.values():
-            if ref.SOPInstanceUID not in asked:
-                yield _row(ref, UNEXPECTED, "sent without being asked for; not kept")
+            if ref.SOPInstanceUID not in seen:
+                yield row_of(ref, UNEXPECTED, "sent without being asked for; not kept")
 
-    def _landed(self, landed: LandedInstance) -> dict[str, Any]:
-        ref = InstanceRef(landed.StudyInstanceUID, landed.SeriesInstanceUID, landed.SOPInstanceUID, landed.SOPClassUID)
-        return _row(ref, LANDED, "") | {
-            "TransferSyntaxUID": landed.TransferSyntaxUID,
-            "path": landed.path.relative_to(self.root.parent).as_posix(),
-            "size": landed.size,
-            "sha256": landed.sha256,
-        }
+    @property
+    def _unlisted(self) -> set[str]:
+        """The series whose instances the archive could not list."""
+        return {s.ref.SeriesInstanceUID for s in self.series if s.problem and not s.listed}
 
-    def _unavailable(self, ref: InstanceRef) -> dict[str, Any]:
+    def _gone(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The row of an instance that had landed and that the archive does not list any more."""
+        detail = "the archive does not list it any more"
+        if self.source.site.when_deleted == "withdraw":
+            return row | {"status": DELETED, "detail": f"{detail}; withdrawn", "path": "", "size": 0}
+        return row | {"status": DELETED, "detail": f"{detail}; kept"}
+
+    def forget_withdrawn(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Delete the files of what was withdrawn; called when the harvest is committed."""
+        for row in rows:
+            before = self.zone.before.get(row["SOPInstanceUID"])
+            if row["status"] == DELETED and not row["path"] and before is not None and before["path"]:
+                (self.zone.folder / before["path"]).unlink(missing_ok=True)
+
+    def _why(self, series: _Series, ref: InstanceRef) -> str:
+        if series.aside:
+            return f"set aside after {self.tries.most} runs that did not bring the series in full"
         failure = self.failures.get(ref.SOPInstanceUID)
-        detail = failure.message if failure else "the PACS listed it and did not send it"
+        detail = failure.message if failure else "the archive listed it and did not send it"
         if failure and failure.status is not None:
             detail = f"{detail} (0x{failure.status:04X})"
-        return _row(ref, UNAVAILABLE, detail)
+        return detail
 
-
-def _passes_by_itself(failure: RetrievalFailure) -> bool:
-    """Whether the failure says nothing of the instance: the association was lost, or a disk is full."""
-    lost = not failure.SOPInstanceUID and failure.status is None
-    return lost or failure.status == OUT_OF_RESOURCES
-
-
-def _row(ref: InstanceRef, status: str, detail: str) -> dict[str, Any]:
-    return {
-        "StudyInstanceUID": ref.StudyInstanceUID,
-        "SeriesInstanceUID": ref.SeriesInstanceUID,
-        "SOPInstanceUID": ref.SOPInstanceUID,
-        "SOPClassUID": ref.SOPClassUID,
-        "TransferSyntaxUID": "",
-        "status": status,
-        "detail": detail,
-        "path": "",
-        "size": 0,
-        "sha256": "",
-    }
-
-
-def _series(rows: Iterable[Mapping[str, Any]]) -> Iterator[SeriesRef]:
-    for row in rows:
-        yield SeriesRef(
-            StudyInstanceUID=row["StudyInstanceUID"],
-            SeriesInstanceUID=row["SeriesInstanceUID"],
-            Modality=row["Modality"],
-            NumberOfSeriesRelatedInstances=row["NumberOfSeriesRelatedInstances"],
+    def counts(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+        """The counts of the manifest."""
+        status = Counter(row["status"] for row in rows)
+        asides = {ref.SOPInstanceUID for series in self.series if series.aside for ref in series.listed}
+        known = Counter(row["SeriesInstanceUID"] for row in rows if row["status"] == LANDED)
+        unlisted = sum(
+            max(0, (s.ref.NumberOfSeriesRelatedInstances or 0) - known[s.ref.SeriesInstanceUID])
+            for s in self.series
+            if s.aside and s.ref.SeriesInstanceUID in self._unlisted
         )
+        excluded = status[EXCLUDED] + sum(  # nobody needs to know which the announced and excluded ones are
+            max(0, (s.ref.NumberOfSeriesRelatedInstances or 0) - len(s.listed)) for s in self.series if s.excluded
+        )
+        return {
+            "expected": status[LANDED] + status[UNAVAILABLE] + excluded + unlisted,
+            **{name: status[name] for name in (LANDED, UNAVAILABLE, UNEXPECTED, DELETED)},
+            EXCLUDED: excluded,
+            SET_ASIDE: sum(row["status"] == UNAVAILABLE and row["SOPInstanceUID"] in asides for row in rows),
+            UNLISTED: unlisted,
+            "bytes": sum(row["size"] for row in rows),
+        }
 
 
-def _known(project: Project, folder: Path, previous: Manifest | None) -> dict[str, LandedInstance]:
-    """The instances the last harvest recorded and that still lie there with their size."""
-    if previous is None or not project.intact(previous):
-        return {}  # the files themselves still tell what is there
-    known = {}
-    for row in storage.read_rows(folder / "harvest.parquet"):
-        path = folder / row["path"]
-        if row["status"] == LANDED and path.is_file() and path.stat().st_size == row["size"]:
-            known[row["SOPInstanceUID"]] = LandedInstance(
-                StudyInstanceUID=row["StudyInstanceUID"],
-                SeriesInstanceUID=row["SeriesInstanceUID"],
-                SOPInstanceUID=row["SOPInstanceUID"],
-                SOPClassUID=row["SOPClassUID"],
-                TransferSyntaxUID=row["TransferSyntaxUID"],
-                path=path,
-                size=row["size"],
-                sha256=row["sha256"],
-            )
-    return known
+class _Gate:
+    """Asked for every instance before it is taken: the site may have closed, or may bear only so many a second."""
+
+    def __init__(self, access: Access, stopping: Callable[[], bool]) -> None:
+        self._access = access
+        self._stopping = stopping
+        self._last: float | None = None
+
+    def __call__(self, size: int) -> None:
+        """Raises Paused when nothing more may come; ``size`` is that of the instance before, in bytes."""
+        if self._stopping():
+            raise Paused("the harvest ends")
+        self._access.require_open()
+        if self._last is not None:
+            self._access.observe("store", time.monotonic() - self._last, size)
+        self._access.throttle()
+        self._last = time.monotonic()
 
 
-def _complete(previous: Manifest, census: Manifest, known: Mapping[str, LandedInstance]) -> bool:
-    """Whether the stored harvest answers this census in full and its files are still there."""
-    return (
-        previous.inputs["census"] == census.digest
-        and previous.counts["expected"] >= census.counts["instances"]
-        and not previous.counts.get(UNAVAILABLE, 0)
-        and len(known) == previous.counts.get(LANDED, 0)
-    )
+def _lost(failure: RetrievalFailure) -> bool:
+    """Whether the failure says nothing of the instance: the association was lost, or the archive is short of room."""
+    return (not failure.SOPInstanceUID and failure.status is None) or failure.status == OUT_OF_RESOURCES

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from pacs_pipeline import storage, warehouse
+from pacs_pipeline import storage
 from pacs_pipeline.records import Books, Manifest, Partition, Stage, VerdictStatus
-from pacs_pipeline.stages.harvest import UNAVAILABLE, UNEXPECTED
-from pacs_pipeline.stages.ledger import QUARANTINED, RELEASED
+from pacs_pipeline.stages.account import NO_OUTCOME, NOT_IN_WAREHOUSE, State, account, nameless
+from pacs_pipeline.stages.books import DayStatus, day_of
 from pacs_pipeline.stages.project import Project
 from pacs_pipeline.stages.staleness import reconcile_inputs
 
@@ -26,8 +27,6 @@ def reconcile(project: Project, partition: Partition) -> Books:
         deidentified = project.require(partition, Stage.DEIDENTIFY)
         published = project.manifest(partition, Stage.PUBLISH)
         verdict = storage.read_verdict(project.zones.state.partition(partition))
-        for manifest in (harvest, deidentified):
-            project.verify_tables(manifest)
         books = _make_up(project, partition, census, harvest, deidentified)
         if verdict is not None:
             current = published if verdict.status is VerdictStatus.PASSED else None
@@ -47,59 +46,45 @@ def reconcile(project: Project, partition: Partition) -> Books:
 def _make_up(
     project: Project, partition: Partition, census: Manifest, harvest: Manifest, deidentified: Manifest
 ) -> Books:
-    root = project.zones.root
-    listed = {
-        row["SOPInstanceUID"]: row["status"]
-        for row in storage.read_rows(root / harvest.tables["harvest"].path, ["SOPInstanceUID", "status"])
-        if row["status"] != UNEXPECTED
-    }
-    outcomes = {
-        row["source_sop_instance_uid"]: row for row in storage.read_rows(root / deidentified.tables["outcomes"].path)
-    }
-    rows = warehouse.published_instances(project.settings.warehouse.path, project.partition_id(partition))
-
-    counted = {"published": 0, "quarantined": 0, "unavailable": 0}
-    unpublished = unaccounted = 0
-    for uid, status in listed.items():
-        outcome = outcomes.get(uid)
-        if outcome is not None and outcome["outcome"] == RELEASED:
-            if rows.pop(outcome["deidentified_sop_instance_uid"], None) == outcome["sha256"]:
-                counted["published"] += 1
-            else:
-                unpublished += 1
-        elif outcome is not None and outcome["outcome"] == QUARANTINED:
-            counted["quarantined"] += 1
-        elif status == UNAVAILABLE:
-            counted["unavailable"] += 1
-        else:
-            unaccounted += 1
-    expected = max(len(listed), census.counts["instances"])
+    instances = account(project, partition, harvest, deidentified)
+    counted = Counter(
+        (instance.state, instance.reason if instance.state is State.UNACCOUNTED else "") for instance in instances
+    )
+    state = Counter[State]()
+    for (each, _), number in counted.items():
+        state[each] += number
+    for each, number in nameless(harvest, state).items():
+        state[each] += number
+    listed, announced = state.total() - instances.deleted, census.counts["instances"]
 
     problems = []
-    if len(listed) < census.counts["instances"]:
-        problems.append(
-            f"the PACS announced {census.counts['instances']} instances and listed {len(listed)}: run the census again"
-        )
+    if listed < announced:
+        problems.append(f"the PACS announced {announced} instances and listed {listed}: run the census again")
     if harvest.inputs["census"] != census.digest:
         problems.append("the census changed after the harvest: run the partition again")
-    if unpublished:
+    if deidentified.inputs["harvest"] != harvest.digest:
+        problems.append("the harvest changed after the de-identification: run the partition again")
+    if unpublished := counted[State.UNACCOUNTED, NOT_IN_WAREHOUSE]:
         problems.append(f"{unpublished} clean instances are not in the warehouse: see the verdict, then publish")
-    if unaccounted:
+    if unaccounted := counted[State.UNACCOUNTED, NO_OUTCOME]:
         problems.append(f"{unaccounted} landed instances have no outcome: de-identify again")
-    if rows:
-        problems.append(f"{len(rows)} rows of the warehouse belong to no expected instance: publish again")
-    return Books(partition=partition, expected=expected, excluded=0, problems=tuple(problems), **counted)
+    if instances.strays:
+        problems.append(f"{instances.strays} rows of the warehouse belong to no expected instance: publish again")
+    return Books(
+        partition=partition,
+        expected=max(state.total(), announced),
+        published=state[State.PUBLISHED],
+        excluded=state[State.EXCLUDED],
+        quarantined=state[State.QUARANTINED],
+        unavailable=state[State.UNAVAILABLE],
+        problems=tuple(problems),
+    )
 
 
 def stored_books(project: Project, site: str, dates: Iterable[dt.date]) -> Iterator[Books]:
     """The stored books of ``site``, skipping days nobody has asked the PACS about; raises SettingsError for no site."""
     project.settings.site(site)
     for date in dates:
-        partition = Partition(site, date)
-        books = storage.read_books(project.zones.state.partition(partition))
-        census = project.manifest(partition, Stage.CENSUS)
-        if books is not None:
-            yield books
-        elif census is not None:
-            expected = census.counts["instances"]
-            yield Books(partition, expected, 0, 0, 0, 0, ("not worked on yet",) if expected else ())
+        records = storage.read_records(project.zones.state.partition(Partition(site, date)))
+        if records is not None and (day := day_of(records)).status is not DayStatus.NOT_ASKED:
+            yield day.books

@@ -1,21 +1,112 @@
-"""Opens the archive of a site by its protocol."""
+"""The archive of a site by its protocol, asked within the site's access hours and limits."""
 
 from __future__ import annotations
 
-from pacs_pipeline.pacs import Archive, DicomwebArchive, DicomwebRetriever, PacsClient, Retriever, open_dimse_retriever
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pacs_pipeline.errors import Paused, Transient
+from pacs_pipeline.pacs import (
+    Access,
+    Archive,
+    ContentArchive,
+    DicomwebArchive,
+    DicomwebRetriever,
+    PacsClient,
+    Retriever,
+    open_dimse_retriever,
+)
+from pacs_pipeline.records import InstanceRef, SeriesRef, StudyRef
 from pacs_pipeline.settings import SiteSettings
+from pacs_pipeline.stages.file_archives import FILE_PROTOCOLS, file_archive
 from pacs_pipeline.stages.project import Project
 
-
-def open_archive(project: Project, site: SiteSettings) -> Archive:  # noqa: ARG001
-    """What answers the census of ``site``; open it with ``with``."""
-    if site.protocol == "dicomweb":
-        return DicomwebArchive(site)
-    return PacsClient(site)
+T = TypeVar("T")
+GIB = 1 << 30
 
 
-def open_retriever(project: Project, site: SiteSettings) -> Retriever:  # noqa: ARG001
-    """What brings the instances of ``site``; open it with ``with``."""
-    if site.protocol == "dicomweb":
-        return DicomwebRetriever(site)
-    return open_dimse_retriever(site)
+@dataclass(frozen=True)
+class Source:
+    """A site's archive: how it is opened, and what its access control allows."""
+
+    site: SiteSettings
+    access: Access
+    open_archive: Callable[[], AbstractContextManager[Archive]]
+    open_retriever: Callable[[], AbstractContextManager[Retriever]]
+
+    @classmethod
+    def of(cls, project: Project, site: SiteSettings) -> Source:
+        """The source that the site's protocol asks for; nothing is opened."""
+        access = Access.of(site, project.zones.state.root / f"site={site.name}")
+        return cls(site, access, lambda: _archive(project, site), lambda: _retriever(project, site))
+
+    @property
+    def most(self) -> int:
+        """How many retrievers may work at once: a C-MOVE has one receiver, and it waits for one request."""
+        return 1 if self.site.protocol == "c-move" else self.site.access.associations
+
+    @property
+    def minimum_free_bytes(self) -> int:
+        """What a harvest leaves free on the disk of the landing zone."""
+        return int(self.site.minimum_free_gib * GIB)
+
+    @contextmanager
+    def archive(self) -> Iterator[Archive]:
+        """The archive over one association of the site's budget. Raises Paused when the site is closed."""
+        self.access.require_open()
+        with self.access.association(), self.open_archive() as archive:
+            yield _Polite(archive, self.access)
+
+
+@dataclass(frozen=True)
+class _Polite(Archive):
+    """Asks only while the site is open, and tells the access control how long the answers take."""
+
+    inner: Archive
+    access: Access
+
+    def check(self) -> str:
+        return self._asked("echo", self.inner.check)
+
+    def find_studies(self, study_date: dt.date) -> tuple[StudyRef, ...]:
+        return self._asked("find studies", lambda: self.inner.find_studies(study_date))
+
+    def find_instances(self, series: SeriesRef) -> tuple[InstanceRef, ...]:
+        return self._asked("find instances", lambda: self.inner.find_instances(series))
+
+    def fingerprint(self, study_date: dt.date) -> str:
+        """What an archive that knows its content says of a date's; empty from another."""
+        inner = self.inner
+        if not isinstance(inner, ContentArchive):
+            return ""
+        return self._asked("fingerprint", lambda: inner.fingerprint(study_date))
+
+    def _asked(self, kind: str, ask: Callable[[], T]) -> T:
+        self.access.require_open()
+        start = time.monotonic()
+        try:
+            answer = ask()
+        except Paused:
+            raise
+        except Transient:
+            self.access.failed()
+            raise
+        self.access.observe(kind, time.monotonic() - start)
+        self.access.succeeded()
+        return answer
+
+
+def _archive(project: Project, site: SiteSettings) -> AbstractContextManager[Archive]:
+    if site.protocol in FILE_PROTOCOLS:
+        return file_archive(project, site)
+    return DicomwebArchive(site) if site.protocol == "dicomweb" else PacsClient(site)
+
+
+def _retriever(project: Project, site: SiteSettings) -> AbstractContextManager[Retriever]:
+    if site.protocol in FILE_PROTOCOLS:
+        return file_archive(project, site)
+    return DicomwebRetriever(site) if site.protocol == "dicomweb" else open_dimse_retriever(site)

@@ -6,10 +6,11 @@ stale when one of them is not what is in force now.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pacs_pipeline.records import Manifest, Partition, Stage, Verdict, VerdictStatus, fingerprint
+from pacs_pipeline.records import Commit, Judgement, Manifest, Partition, Stage, Verdict, VerdictStatus
 
 STAGE_ASSETS = {
     Stage.CENSUS: "census",
@@ -40,11 +41,12 @@ class Fingerprints:
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """What is stored of one partition."""
+    """What is stored of one partition. Of manifests and verdict, what is compared is enough."""
 
     partition: Partition
-    manifests: Mapping[Stage, Manifest]
-    verdict: Verdict | None = None
+    manifests: Mapping[Stage, Manifest | Commit]
+    verdict: Verdict | Judgement | None = None
+    received: str = ""  # the mark of what was pushed; another one when more came
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Stale:
     key: str
 
 
-def deidentify_inputs(harvest: Manifest, now: Fingerprints) -> dict[str, str]:
+def deidentify_inputs(harvest: Manifest | Commit, now: Fingerprints) -> dict[str, str]:
     """What a current de-identification of ``harvest`` was made with."""
     identity = now.identities.get(harvest.partition.site, "")
     return {
@@ -73,7 +75,7 @@ def deidentify_inputs(harvest: Manifest, now: Fingerprints) -> dict[str, str]:
     }
 
 
-def changed_inputs(deidentified: Manifest, wanted: Mapping[str, str]) -> list[str]:
+def changed_inputs(deidentified: Manifest | Commit, wanted: Mapping[str, str]) -> list[str]:
     """By which inputs a de-identification is out of date.
 
     The list of released documents matters only to a partition that has documents.
@@ -89,6 +91,8 @@ def stale_from(state: PartitionState, now: Fingerprints) -> tuple[Stage, str] | 
     A partition held by a failed verdict is not stale either; running it again would not change the verdict.
     """
     census = state.manifests.get(Stage.CENSUS)
+    if state.received and (census is None or census.inputs.get("received") != state.received):
+        return Stage.CENSUS, "instances were received"
     if census is None:
         return None  # nobody has asked the PACS about this day yet
     harvest = state.manifests.get(Stage.HARVEST)
@@ -96,7 +100,7 @@ def stale_from(state: PartitionState, now: Fingerprints) -> tuple[Stage, str] | 
         return (Stage.HARVEST, "new studies") if census.counts.get("series", 0) else None
     if harvest.inputs.get("census") != census.digest:
         return Stage.HARVEST, "the PACS has new or changed series"
-    if harvest.counts.get("unavailable", 0):
+    if harvest.counts.get("unavailable", 0) > harvest.counts.get("set_aside", 0):
         return Stage.HARVEST, "instances were unavailable"
     deidentified = state.manifests.get(Stage.DEIDENTIFY)
     if deidentified is None:
@@ -109,7 +113,7 @@ def stale_from(state: PartitionState, now: Fingerprints) -> tuple[Stage, str] | 
 
 
 def _stale_after_deidentify(
-    state: PartitionState, deidentified: Manifest, now: Fingerprints
+    state: PartitionState, deidentified: Manifest | Commit, now: Fingerprints
 ) -> tuple[Stage, str] | None:
     verdict = state.verdict
     if verdict is None or verdict.manifest_digest != deidentified.digest:
@@ -131,7 +135,9 @@ def _stale_after_deidentify(
     return None
 
 
-def reconcile_inputs(deidentified: Manifest, published: Manifest | None, verdict: Verdict) -> dict[str, str]:
+def reconcile_inputs(
+    deidentified: Manifest | Commit, published: Manifest | Commit | None, verdict: Verdict | Judgement
+) -> dict[str, str]:
     """What current books were made from."""
     return {
         "deidentify": deidentified.digest,
@@ -151,10 +157,8 @@ def stale_partitions(states: Iterable[PartitionState], now: Fingerprints) -> Ite
 
 def _state_key(state: PartitionState, stage: Stage, now: Fingerprints) -> str:
     identity = now.identities.get(state.partition.site, "")
-    return fingerprint(
-        {
-            "stage": stage.value,
-            "manifests": {s.value: m.digest for s, m in state.manifests.items()},
-            "now": [now.profile, now.contracts, now.code, now.keys, identity, now.documents],
-        }
-    )[:16]
+    made = [f"{each}={manifest.digest}" for each, manifest in state.manifests.items()]
+    text = "\n".join(
+        [stage, *made, state.received, now.profile, now.contracts, now.code, now.keys, identity, now.documents]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -10,6 +10,7 @@ from pacs_pipeline.storage.atomic import (
     write_json,
 )
 from pacs_pipeline.storage.bucket import Bucket, Put, StoredObject, Upload
+from pacs_pipeline.storage.index import Damaged, Records, read_records, scan_records
 from pacs_pipeline.storage.keys import object_key
 from pacs_pipeline.storage.locks import partition_lock
 from pacs_pipeline.storage.manifests import (
@@ -23,6 +24,8 @@ from pacs_pipeline.storage.manifests import (
     write_manifest,
     write_verdict,
 )
+from pacs_pipeline.storage.objects import Prefix, PrefixObject
+from pacs_pipeline.storage.received import mark_received, marks, read_mark, take_mark
 from pacs_pipeline.storage.schemas import (
     ACTIONS,
     CENSUS,
@@ -48,7 +51,11 @@ __all__ = [
     "SERIES",
     "STUDIES",
     "Bucket",
+    "Damaged",
+    "Prefix",
+    "PrefixObject",
     "Put",
+    "Records",
     "StoredObject",
     "Upload",
     "Zone",
@@ -56,16 +63,22 @@ __all__ = [
     "file_sha256",
     "make_durable",
     "make_folder",
+    "mark_received",
+    "marks",
     "object_key",
     "partition_lock",
     "read_books",
     "read_manifest",
+    "read_mark",
+    "read_records",
     "read_rows",
     "read_verdict",
     "remove_manifest",
     "remove_stale",
     "replacing",
     "scan",
+    "scan_records",
+    "take_mark",
     "verify_tables",
     "write_books",
     "write_bytes",

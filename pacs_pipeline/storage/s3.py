@@ -28,31 +28,31 @@ from pacs_pipeline.settings import BucketSettings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_CREDENTIALS_FIX = (
-    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or bucket.access_key_file and bucket.secret_key_file"
-)
+_ALL_RIGHTS = "list, read, write and delete"
 _DAMAGED_IN_TRANSIT = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
 _WRONG_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
 _WRONG_REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"}
 _NO_SPACE = {"QuotaExceeded", "XMinioStorageFull", "507"}
 
 
-def make_client(settings: BucketSettings, *, attempts: int, connect_timeout: float, read_timeout: float) -> S3Client:
+def make_client(
+    settings: BucketSettings, *, attempts: int, connect_timeout: float, read_timeout: float, section: str = "bucket"
+) -> S3Client:
     """A client with bounded waiting; raises SettingsError when keys, files or the endpoint are unusable.
 
     ``attempts`` is the total number of tries of a call (botocore's standard mode: connection errors, 429,
-    5xx, SlowDown, with exponential back-off); timeouts are seconds.
+    5xx, SlowDown, with exponential back-off); timeouts are seconds; ``section`` names the settings in messages.
     """
     if settings.ca_bundle is not None and not settings.ca_bundle.is_file():
-        raise SettingsError(f"bucket.ca_bundle: there is no file {settings.ca_bundle}", fix="name a PEM file")
+        raise SettingsError(f"{section}.ca_bundle: there is no file {settings.ca_bundle}", fix="name a PEM file")
     session = boto3.Session(
-        aws_access_key_id=_key_from(settings.access_key_file, "access_key_file"),
-        aws_secret_access_key=_key_from(settings.secret_key_file, "secret_key_file"),
+        aws_access_key_id=_key_from(settings.access_key_file, f"{section}.access_key_file"),
+        aws_secret_access_key=_key_from(settings.secret_key_file, f"{section}.secret_key_file"),
         region_name=settings.region,
     )
     try:
         if session.get_credentials() is None:
-            raise SettingsError("the keys of the bucket are missing", fix=_CREDENTIALS_FIX)
+            raise SettingsError("the keys of the bucket are missing", fix=_credentials_fix(section))
         return session.client(
             "s3",
             endpoint_url=settings.endpoint_url,
@@ -69,20 +69,25 @@ def make_client(settings: BucketSettings, *, attempts: int, connect_timeout: flo
             ),
         )
     except ValueError as error:  # "Invalid endpoint: …"
-        raise SettingsError("bucket.endpoint_url is not a URL", fix="write it like https://s3.example.org") from error
+        raise SettingsError(
+            f"{section}.endpoint_url is not a URL", fix="write it like https://s3.example.org"
+        ) from error
     except BotoCoreError as error:
-        raise SettingsError(f"the S3 client cannot be made ({error})", fix=_CREDENTIALS_FIX) from error
+        raise SettingsError(f"the S3 client cannot be made ({error})", fix=_credentials_fix(section)) from error
 
 
 @contextmanager
-def s3_errors(settings: BucketSettings) -> Iterator[None]:
-    """Turn what boto3 raises inside the block into Transient, Permanent or SettingsError with a fix."""
+def s3_errors(settings: BucketSettings, section: str = "bucket", rights: str = _ALL_RIGHTS) -> Iterator[None]:
+    """Turn what boto3 raises inside the block into Transient, Permanent or SettingsError with a fix.
+
+    ``section`` names the settings and ``rights`` what the keys must be allowed, in messages.
+    """
     try:
         yield
     except ClientError as error:
-        raise _of_answer(error, settings) from error
+        raise _of_answer(error, settings, section, rights) from error
     except BotoCoreError as error:
-        raise _of_connection(error, settings) from error
+        raise _of_connection(error, settings, section) from error
 
 
 def status_of(error: ClientError) -> int:
@@ -90,7 +95,8 @@ def status_of(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _of_answer(error: ClientError, settings: BucketSettings) -> PipelineError:
+def _of_answer(error: ClientError, settings: BucketSettings, section: str, rights: str) -> PipelineError:
+    name = "name" if section == "bucket" else "bucket"
     code = error.response.get("Error", {}).get("Code", "")
     status = status_of(error)
     what = f"the bucket '{settings.name}' at {_where(settings)}"
@@ -100,40 +106,49 @@ def _of_answer(error: ClientError, settings: BucketSettings) -> PipelineError:
     if code == "RequestTimeTooSkewed":
         return Permanent(f"{what} says this machine's clock is wrong ({answer})", fix="synchronise the clock (NTP)")
     if code in _WRONG_REGION or status == 301:
-        return Permanent(f"{what} is in another region ({answer})", fix="set bucket.region")
+        return Permanent(f"{what} is in another region ({answer})", fix=f"set {section}.region")
     if code in _NO_SPACE or status == 507:
         return Transient(
             f"{what} has no space left ({answer})", fix="free space there or raise its quota, then run again"
         )
     if code in _WRONG_KEYS:
-        return Permanent(f"{what} does not know these keys ({answer})", fix=_CREDENTIALS_FIX)
+        return Permanent(f"{what} does not know these keys ({answer})", fix=_credentials_fix(section))
     if status in (401, 403):
         return Permanent(
             f"{what} denies access ({answer})",
-            fix="give these keys the right to list, read, write and delete in that bucket",
+            fix=f"give these keys the right to {rights} in that bucket",
         )
     if code == "NoSuchBucket" or status == 404:
-        return Permanent(f"{what} does not exist ({answer})", fix="create it, or correct bucket.name")
+        return Permanent(
+            f"{what} does not exist ({answer})",
+            fix=f"create it, or correct {section}.{name}",
+        )
     if status == 429 or status >= 500:
         return Transient(f"{what} is overloaded or down ({answer}, status {status})", fix="run again when it is back")
     return Permanent(f"{what} refused a request ({answer}, status {status})", fix="look into the server's log")
 
 
-def _of_connection(error: BotoCoreError, settings: BucketSettings) -> PipelineError:
+def _of_connection(error: BotoCoreError, settings: BucketSettings, section: str) -> PipelineError:
     what = f"the bucket '{settings.name}' at {_where(settings)}"
     if isinstance(error, SSLError):
         return Permanent(
             f"{what} has a certificate that is not trusted, or speaks no TLS",
-            fix="set bucket.ca_bundle to the CA's PEM file, or correct bucket.endpoint_url",
+            fix=f"set {section}.ca_bundle to the CA's PEM file, or correct {section}.endpoint_url",
         )
     if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
-        return SettingsError("the keys of the bucket are missing or incomplete", fix=_CREDENTIALS_FIX)
+        return SettingsError("the keys of the bucket are missing or incomplete", fix=_credentials_fix(section))
     if isinstance(error, ConnectionError | ConnectionClosedError | HTTPClientError | IncompleteReadError):
         return Transient(
             f"{what} cannot be reached ({type(error).__name__})",
-            fix="check that the server is up and bucket.endpoint_url is right, then run again",
+            fix=f"check that the server is up and {section}.endpoint_url is right, then run again",
         )
     return Permanent(f"{what}: the request cannot be made ({type(error).__name__})", fix="report this bug")
+
+
+def _credentials_fix(section: str) -> str:
+    return (
+        f"set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or {section}.access_key_file and {section}.secret_key_file"
+    )
 
 
 def _where(settings: BucketSettings) -> str:
@@ -146,7 +161,7 @@ def _key_from(path: Path | None, name: str) -> str | None:
     try:
         value = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"bucket.{name}: {path} cannot be read", fix="point it at a file with the key") from error
+        raise SettingsError(f"{name}: {path} cannot be read", fix="point it at a file with the key") from error
     if not value:
-        raise SettingsError(f"bucket.{name}: {path} is empty", fix="put the key into it")
+        raise SettingsError(f"{name}: {path} is empty", fix="put the key into it")
     return value

@@ -19,6 +19,7 @@ CENSUS = pa.schema(
         ("SeriesInstanceUID", _TEXT),
         ("Modality", _TEXT),
         ("NumberOfSeriesRelatedInstances", _COUNT),
+        ("excluded", _TEXT),  # the filter rule that excludes the series, empty when it is wanted
     ]
 )
 
@@ -30,11 +31,12 @@ HARVEST = pa.schema(
         ("SOPInstanceUID", _TEXT),
         ("SOPClassUID", _TEXT),
         ("TransferSyntaxUID", _TEXT),
-        ("status", _TEXT),  # landed, unavailable, unexpected
+        ("status", _TEXT),  # landed, unavailable, unexpected, excluded, deleted
         ("detail", _TEXT),
-        ("path", _TEXT),  # below the partition's folder in the landing zone
+        ("path", _TEXT),  # below the partition's folder in the landing zone; empty: not there
         ("size", _COUNT),
         ("sha256", _TEXT),
+        ("version", _TEXT),  # what the archive says of the instance's version; empty when it says nothing
     ]
 )
 

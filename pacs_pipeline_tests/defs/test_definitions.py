@@ -29,13 +29,19 @@ def settings() -> Iterator[Settings]:
 def test_every_asset_says_what_it_is(settings: Settings) -> None:
     graph = build_defs(settings).resolve_asset_graph()
     names = ("census", "landed", "staged", "verdict", "published", "books")
-    assert graph.get_all_asset_keys() == {dg.AssetKey([s, n]) for s in ("north", "south") for n in names}
+    of_sites = {dg.AssetKey([s, n]) for s in ("north", "south") for n in names}
+    assert graph.get_all_asset_keys() == of_sites | {dg.AssetKey("books_heat_map")}
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description
         assert node.owners
         assert node.kinds
-        assert node.partitions_def is not None
+        assert (node.partitions_def is not None) is (key in of_sites)
+
+
+def test_all_names_fit_together(settings: Settings) -> None:
+    jobs = {job.name for job in build_defs(settings).get_repository_def().get_all_jobs()}
+    assert {"north_chain", "south_census", "draw_books_heat_map"} <= jobs
 
 
 def test_each_contract_is_a_blocking_check(settings: Settings) -> None:
@@ -99,3 +105,14 @@ def test_the_books_check_fails_when_an_instance_is_missing() -> None:
     assert not failed.passed
     assert failed.description is not None
     assert "2024-03-05: 11 expected, 10 accounted for" in failed.description
+    table = str(failed.metadata["partitions"].value).splitlines()
+    assert table[2].startswith("| 2024-03-05 | 11 | 6 | 1 | 2 | 1 | not closed")  # what needs a look comes first
+    assert table[3] == "| 2024-03-04 | 10 | 6 | 1 | 2 | 1 | closed |"
+
+
+def test_the_books_check_fails_on_a_problem_even_when_the_sums_agree() -> None:
+    partition = Partition("north", dt.date(2024, 3, 4))
+    strays = Books(partition, 10, 10, 0, 0, 0, ("2 rows of the warehouse belong to no expected instance",))
+    failed = books_result({"2024-03-04": strays})
+    assert not failed.passed
+    assert "belong to no expected instance" in str(failed.metadata["partitions"].value)

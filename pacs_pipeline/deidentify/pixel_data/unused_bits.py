@@ -17,6 +17,9 @@ from pacs_pipeline.records import Reason
 
 _PADDING = 0x00280120
 _OVERLAY_BITS, _OVERLAY_POSITION, _OVERLAY_DATA = 0x0100, 0x0102, 0x3000
+_OVERLAYS = frozenset(
+    group << 16 | element for group in range(0x6000, 0x6100, 2) for element in (_OVERLAY_BITS, _OVERLAY_POSITION)
+)
 
 Samples = NDArray[Any]
 
@@ -113,10 +116,8 @@ def refuse_overlays(dataset: Elements, order: str) -> None:
 def _embedded_overlays(dataset: Elements, order: str) -> int:
     """The bits in which overlays say they are embedded. Overlays of their own are removed as groups."""
     bits = 0
-    for tag in dataset:
+    for tag in _OVERLAYS.intersection(dataset):
         group = tag & 0xFFFF0000
-        if tag >> 24 != 0x60 or tag >> 16 & 1 or tag & 0xFFFF not in (_OVERLAY_BITS, _OVERLAY_POSITION):
-            continue
         position = _number(dataset, group | _OVERLAY_POSITION, order) or 0
         allocated = _number(dataset, group | _OVERLAY_BITS, order) or 0
         if position or (allocated > 1 and group | _OVERLAY_DATA not in dataset):

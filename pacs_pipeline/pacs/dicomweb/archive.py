@@ -20,7 +20,7 @@ from pacs_pipeline.pacs.dicomweb.qido import answer_of
 from pacs_pipeline.pacs.dicomweb.service import Service
 from pacs_pipeline.pacs.dicomweb.session import Session
 from pacs_pipeline.records import InstanceRef, SeriesRef, StudyRef
-from pacs_pipeline.settings import SiteSettings
+from pacs_pipeline.settings import FilterSettings, SiteSettings
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ class DicomwebArchive:
 
     def __init__(self, site: SiteSettings | Service, session: Session | None = None) -> None:
         self._service = site if isinstance(site, Service) else Service.of(site)
+        filters = FilterSettings() if isinstance(site, Service) else site.census.filters
+        self._traits = answers.traits_needed(filters)
         self._session = session or Session(self._service)
         self._client = DICOMwebClient(
             self._service.url, session=self._session, permissive_uid=True, timeout=self._service.timeout
@@ -78,7 +80,7 @@ class DicomwebArchive:
         """
         found = self._find(
             self._client.search_for_studies,
-            _STUDY,
+            (*_STUDY, *self._traits),
             key="StudyInstanceUID",
             search_filters={"StudyDate": study_date.strftime("%Y%m%d")},
         )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
-from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
-from pacs_pipeline.errors import PipelineError, Quarantine
+from pacs_pipeline.errors import Paused, PipelineError, Quarantine
 from pacs_pipeline.pacs.connection import Lost
 from pacs_pipeline.pacs.dicomweb import failures
 from pacs_pipeline.pacs.dicomweb.finishing import Finishing
@@ -18,9 +16,9 @@ from pacs_pipeline.pacs.dicomweb.multipart import Malformed, Multipart
 from pacs_pipeline.pacs.dicomweb.part10 import read_file_meta
 from pacs_pipeline.pacs.dicomweb.service import Service
 from pacs_pipeline.pacs.dicomweb.session import Body, Session, boundary, media_type
-from pacs_pipeline.pacs.landing import Delivery, Landing
+from pacs_pipeline.pacs.landing import Arrival, Delivery, Landing
 from pacs_pipeline.pacs.uids import is_uid
-from pacs_pipeline.records import InstanceRef, Reason, RetrievalFailure, RetrievalReport, SeriesRef
+from pacs_pipeline.records import InstanceRef, Reason, RetrievalFailure, RetrievalReport
 from pacs_pipeline.settings import SiteSettings
 
 ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -28,7 +26,7 @@ ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 
 _WHAT = "a retrieval"
 _CHUNK = 1 << 18
-_AT_ONCE = 1 << 22  # bytes of an instance that is written beside the reading of the next ones
+_AT_ONCE = 1 << 22  # bytes of an instance that are held, to be written beside the reading of the next one
 _LOSSES = 2  # one after another; then nobody is there any more
 _REFUSALS = 3  # for different instances, and nothing else: the service does not offer what we ask for
 _AWAY = frozenset({502, 504})  # what a proxy says of the service behind it
@@ -52,11 +50,8 @@ class DicomwebRetriever:
         """Close the connections; the next request opens a new one."""
         self._session.close()
 
-    def retrieve(
-        self, series: SeriesRef, expected: Sequence[InstanceRef], missing: Collection[str], into: Path
-    ) -> RetrievalReport:
-        """Fetch the ``missing`` SOP Instance UIDs of a series into ``into``; see :class:`Retriever`."""
-        landing = Landing(series, missing, into)
+    def retrieve(self, landing: Landing, expected: Sequence[InstanceRef]) -> RetrievalReport:
+        """Fetch what is missing of the series of ``landing``; see :class:`Retriever`."""
         classes = {ref.SOPInstanceUID: ref.SOPClassUID for ref in expected}
         with Finishing() as finishing:
             pursuit = _Pursuit(self._session, landing, finishing, classes)
@@ -97,6 +92,8 @@ class _Pursuit:
                 self._instances()
         except _DiskFull:
             pass  # every instance that it hit is refused with a status that says so
+        except Paused:
+            raise
         except PipelineError as problem:
             if not self.landing.deliveries:
                 raise
@@ -216,31 +213,22 @@ class _Pursuit:
         instance = meta.MediaStorageSOPInstanceUID or uid  # the data set is asked whether that is true
         sop_class = meta.MediaStorageSOPClassUID or self.classes.get(instance, "")
         delivery = Delivery(sop_class, instance, meta.TransferSyntaxUID, solicited=True)
-        pieces, size = [memoryview(begin)], len(begin)
-        for chunk in chunks:
-            pieces.append(chunk)
-            size += len(chunk)
-            if size > _AT_ONCE:
-                self._stream(delivery, chain(pieces, chunks))
-                break
-        else:
-            self.finishing.add(partial(_land, self.landing, delivery, pieces))
-        if self.finishing.is_full:
-            raise _DiskFull
-
-    def _stream(self, delivery: Delivery, chunks: Iterator[memoryview]) -> None:
-        """An instance that is too large to be held until it is complete."""
         arrival = self.landing.begin(delivery)
+        pieces, held = [memoryview(begin)], len(begin)
         try:
             for chunk in chunks:
-                arrival.write(chunk)
-                if arrival.problem:
-                    break
+                pieces.append(chunk)
+                held += len(chunk)
+                if held > _AT_ONCE:
+                    _write(arrival, pieces)
+                    pieces, held = [], 0
+                    if arrival.problem:
+                        break
         except BaseException:
             arrival.abandon()
             raise
-        self.finishing.add(arrival.finish)
-        if arrival.problem:
+        self.finishing.add(partial(_finish, self.landing, arrival, pieces))
+        if arrival.problem or self.finishing.is_full:
             raise _DiskFull
 
     def _url(self, uid: str) -> str:
@@ -266,14 +254,17 @@ class _Pursuit:
         )
 
 
-def _land(landing: Landing, delivery: Delivery, pieces: Sequence[memoryview]) -> int:
-    arrival = landing.begin(delivery)
-    try:
-        for piece in pieces:
-            arrival.write(piece)
-        return arrival.finish()
-    finally:
-        arrival.abandon()
+def _finish(landing: Landing, arrival: Arrival, pieces: Sequence[memoryview]) -> int:
+    """Write what is left of an instance, and end it; its digest is made here too."""
+    _write(arrival, pieces)
+    status = arrival.finish()
+    landing.catch_up()
+    return status
+
+
+def _write(arrival: Arrival, pieces: Sequence[memoryview]) -> None:
+    for piece in pieces:
+        arrival.write(piece)
 
 
 def _chunks(body: Body) -> Iterator[memoryview]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pacs_pipeline.errors import Permanent, Transient
-from pacs_pipeline.pacs import DicomwebArchive, DicomwebRetriever, describe
+from pacs_pipeline.pacs import DicomwebArchive, DicomwebRetriever, Landing, describe
 from pacs_pipeline.pacs.dicomweb import Service
 from pacs_pipeline.pacs.dicomweb import archive as module
 from pacs_pipeline.records import InstanceRef, RetrievalReport, SeriesRef
@@ -115,7 +115,7 @@ def test_every_kind_comes_byte_for_byte(
             uids = {ref.SOPInstanceUID for ref in refs}
             for number, missing in enumerate([{uid} for uid in uids] if one_by_one else [uids]):
                 into = tmp_path / series.SeriesInstanceUID / str(number)
-                report = retriever.retrieve(series, refs, missing, into)
+                report = retriever.retrieve(Landing(series, missing, into), refs)
                 assert report == RetrievalReport(landed=report.landed)
                 got |= {item.SOPInstanceUID: item for item in report.landed}
     for stored in site.stored:
@@ -128,7 +128,7 @@ def test_what_the_archive_does_not_know(plain: Site, tmp_path: Path) -> None:
     series = SeriesRef("1.2.3.4.5", "1.2.3.4.5.6", "CT", 1)
     ref = InstanceRef("1.2.3.4.5", "1.2.3.4.5.6", "1.2.3.4.5.6.7", "1.2.840.10008.5.1.4.1.1.2")
     with DicomwebRetriever(plain.service) as retriever:
-        report = retriever.retrieve(series, [ref], {ref.SOPInstanceUID}, tmp_path)
+        report = retriever.retrieve(Landing(series, {ref.SOPInstanceUID}, tmp_path), [ref])
     assert report.landed == ()
     assert [failure.SOPInstanceUID for failure in report.failures] == [ref.SOPInstanceUID]
     assert "HTTP 404" in report.failures[0].message
@@ -168,7 +168,7 @@ def test_a_service_that_is_killed_while_it_sends_keeps_what_came(tmp_path: Path)
         killer.start()
         missing = {ref.SOPInstanceUID for ref in refs} - {refs[0].SOPInstanceUID}  # so that they come one by one
         with DicomwebRetriever(service) as retriever:
-            report = retriever.retrieve(series, refs, missing, into)
+            report = retriever.retrieve(Landing(series, missing, into), refs)
         killer.join()
         with DicomwebArchive(service) as archive, pytest.raises(Transient):
             archive.check()

@@ -13,7 +13,16 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from pacs_pipeline.errors import Transient
-from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Endpoint, PacsClient, Retriever, StorageReceiver, describe
+from pacs_pipeline.pacs import (
+    CGetRetriever,
+    CMoveRetriever,
+    Endpoint,
+    Landing,
+    PacsClient,
+    Retriever,
+    StorageReceiver,
+    describe,
+)
 from pacs_pipeline.records import InstanceRef, LandedInstance, RetrievalReport, SeriesRef
 from pacs_pipeline_tests.integration.pacs.archive import SERIES, STUDY, STUDY_DATE, Stored, build
 from pacs_pipeline_tests.integration.servers import OrthancServer, dcmqrscp, free_port, orthanc
@@ -49,7 +58,7 @@ class Site:
         with self.retriever(protocol) as retriever:
             return {
                 series.SeriesInstanceUID: retriever.retrieve(
-                    series, refs, {ref.SOPInstanceUID for ref in refs}, into / series.SeriesInstanceUID
+                    Landing(series, {ref.SOPInstanceUID for ref in refs}, into / series.SeriesInstanceUID), refs
                 )
                 for series, refs in self.series()
             }
@@ -134,7 +143,7 @@ def test_only_what_is_missing_comes(site: str, protocol: str, tmp_path: Path, re
     series, refs = pacs.series()[0]
     missing = {refs[0].SOPInstanceUID, refs[2].SOPInstanceUID}
     with pacs.retriever(protocol) as retriever:
-        report = retriever.retrieve(series, refs, missing, tmp_path)
+        report = retriever.retrieve(Landing(series, missing, tmp_path), refs)
     assert {item.SOPInstanceUID for item in report.landed} == missing
     assert report == RetrievalReport(landed=report.landed)
 
@@ -148,7 +157,7 @@ def test_an_unknown_study_brings_nothing_and_is_not_taken_for_success(
     series = SeriesRef("1.2.3.4.5", "1.2.3.4.5.6", "CT", 1)
     ref = InstanceRef("1.2.3.4.5", "1.2.3.4.5.6", "1.2.3.4.5.6.7", "1.2.840.10008.5.1.4.1.1.2")
     with pacs.retriever(protocol) as retriever:
-        report = retriever.retrieve(series, [ref], {ref.SOPInstanceUID}, tmp_path)
+        report = retriever.retrieve(Landing(series, {ref.SOPInstanceUID}, tmp_path), [ref])
     assert report.landed == ()
     assert [failure.SOPInstanceUID for failure in report.failures] == [ref.SOPInstanceUID]
 
@@ -171,7 +180,7 @@ def test_a_pacs_that_is_killed_while_it_sends_keeps_what_came(tmp_path: Path) ->
         killer.start()
         missing = {ref.SOPInstanceUID for ref in refs}
         with CGetRetriever(endpoint) as retriever:
-            report = retriever.retrieve(study.series[0], refs, missing, into)
+            report = retriever.retrieve(Landing(study.series[0], missing, into), refs)
         killer.join()
         with PacsClient(endpoint) as client, pytest.raises(Transient):
             client.check()

@@ -75,6 +75,7 @@ def good_tables(studies: int = 2) -> Tables:
                     "SeriesInstanceUID": f"1.2.3.{study}.{series}",
                     "Modality": "CT",
                     "NumberOfSeriesRelatedInstances": INSTANCES_PER_SERIES,
+                    "excluded": "" if series else "exclude_modalities",
                 }
             )
         tables["studies"].append(

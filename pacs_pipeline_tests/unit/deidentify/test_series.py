@@ -21,7 +21,7 @@ from pacs_pipeline.deidentify.codec import LITTLE
 from pacs_pipeline.deidentify.residue import ResidueScan
 from pacs_pipeline.deidentify.residue_bytes import holds, needles_of, readable, wide
 from pacs_pipeline.deidentify.residue_identifiers import Identifiers
-from pacs_pipeline.deidentify.series import Made, Pieces
+from pacs_pipeline.deidentify.series import Last, Made, Pieces
 from pacs_pipeline.errors import Quarantine
 
 from . import builder
@@ -219,6 +219,21 @@ def test_pieces_that_repeat_are_found_together() -> None:
     assert Pieces("big", fourth).find(b"aaaa", 0) is None
 
 
+def test_pieces_beside_something_that_is_not_found_again_are_no_run() -> None:
+    before: Pieces[bytes] | None = None
+    for middle in (b"x", b"y", b"z"):
+        text, pieces, position, finds = b"aa" + middle + b"bb", Pieces[bytes]("little", before), 0, 0
+        while position < len(text):
+            run = pieces.find(text, position) if position != 2 else None
+            finds += position != 2
+            if run is None:
+                one = text[position : position + 1]
+                pieces.add(position, None if position == 2 else one, one)
+            position += 1 if run is None else len(run.encoded)
+        before = pieces
+    assert finds == 2  # one on either side
+
+
 def test_what_was_made_is_kept_for_the_next_under_equal_circumstances() -> None:
     made: Made[str, str] = Made()
     calls: list[str] = []
@@ -258,3 +273,28 @@ def test_the_quick_look_at_bytes_misses_nothing_the_thorough_one_finds(
     thorough |= any(n in text for text in wide(values) for n in needles.wide)
     assert holds(data, needles, (), in_pixels=True) == thorough
     assert thorough
+
+
+def test_most_of_what_was_made_is_kept_wherever_it_stands() -> None:
+    made: Made[str, str] = Made()
+    calls: list[str] = []
+
+    def make(text: str) -> str:
+        calls.append(text)
+        return text.upper()
+
+    for text in ("abcdefgh", "abXdefgh", "bXdefgh", "abXdefgh", "cabXdefg"):
+        assert "".join(made.of(text, make)) == text.upper()
+    assert "".join(calls) == "abcdefgh" + "X" + "a" + "c"
+
+
+def test_the_last_is_kept_while_it_is_equal() -> None:
+    last: Last[list[int], int] = Last()
+    calls: list[list[int]] = []
+
+    def make(numbers: list[int]) -> int:
+        calls.append(numbers)
+        return sum(numbers)
+
+    assert [last.of(numbers, make) for numbers in ([1, 2], [1, 2], [1, 3], [1, 2])] == [3, 3, 4, 3]
+    assert calls == [[1, 2], [1, 3], [1, 2]]

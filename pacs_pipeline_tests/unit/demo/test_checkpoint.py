@@ -12,7 +12,7 @@ from pynetdicom.association import Association
 from pacs_pipeline.demo import pacs as embedded
 from pacs_pipeline.demo.checkpoint import Checkpoint
 from pacs_pipeline.demo.population import WrittenInstance
-from pacs_pipeline.pacs import CMoveRetriever, Endpoint, StorageReceiver
+from pacs_pipeline.pacs import CMoveRetriever, Endpoint, Landing, StorageReceiver
 from pacs_pipeline.records import InstanceRef, SeriesRef
 
 
@@ -99,6 +99,6 @@ def test_a_c_move_loses_no_response_on_a_busy_machine(
         receiver = StorageReceiver("DEST", unused_port, bind="127.0.0.1", timeout=5)
         with CMoveRetriever(endpoint, receiver) as retriever:
             for turn in range(10):
-                report = retriever.retrieve(series, expected, wanted, tmp_path / str(turn))
+                report = retriever.retrieve(Landing(series, wanted, tmp_path / str(turn)), expected)
                 assert {landed.SOPInstanceUID for landed in report.landed} == wanted
                 assert report.failures == ()

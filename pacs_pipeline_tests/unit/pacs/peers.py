@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
+import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE
 from pynetdicom.dsutils import decode, encode
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.transport import ThreadedAssociationServer
 
 from pacs_pipeline.pacs.client import STUDY_ROOT_FIND
@@ -130,9 +132,18 @@ Script = Callable[[Talk], None]
 
 @contextlib.contextmanager
 def scripted(
-    *, find: Script | None = None, get: Script | None = None, move: Script | None = None, timeout: float = 3.0
+    *,
+    find: Script | None = None,
+    get: Script | None = None,
+    move: Script | None = None,
+    timeout: float = 3.0,
+    tls: ssl.SSLContext | None = None,
+    requested: Callable[[A_ASSOCIATE], object] | None = None,
+    also: Sequence[str] = (),
 ) -> Iterator[Endpoint]:
-    """A PACS on loopback that plays a script for each kind of request."""
+    """A PACS on loopback that plays a script for each kind of request; ``requested`` gets every association request,
+    ``also`` are storage classes it has besides those in pynetdicom's list.
+    """
     scripts = {C_FIND: find, C_GET: get, C_MOVE: move}
 
     def established(event: evt.Event) -> None:
@@ -148,6 +159,10 @@ def scripted(
 
         association._serve_request = serve  # type: ignore[method-assign]
 
+    def asked(event: evt.Event) -> None:
+        if requested is not None:
+            requested(event.assoc.requestor.primitive)
+
     ae = AE(ae_title=PACS_TITLE)
     ae.require_called_aet = True
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 5
@@ -155,11 +170,13 @@ def scripted(
     for uid, script in ((STUDY_ROOT_FIND, find), (STUDY_ROOT_GET, get), (STUDY_ROOT_MOVE, move)):
         if script is not None:
             ae.add_supported_context(uid, EXPLICIT)
-    for context in (*AllStoragePresentationContexts, build_context(PRIVATE_CLASS)):
+    unlisted = [build_context(sop_class) for sop_class in (PRIVATE_CLASS, *also)]
+    for context in (*AllStoragePresentationContexts, *unlisted):
         ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES, scu_role=True, scp_role=True)
     server = ae.make_server(
         ("127.0.0.1", 0),
-        evt_handlers=[(evt.EVT_ESTABLISHED, established), (evt.EVT_CONN_OPEN, tune)],
+        evt_handlers=[(evt.EVT_ESTABLISHED, established), (evt.EVT_CONN_OPEN, tune), (evt.EVT_REQUESTED, asked)],
+        ssl_context=tls,
         server_class=ThreadedAssociationServer,
     )
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -3,12 +3,16 @@ import datetime as dt
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from pynetdicom.pdu_primitives import A_ASSOCIATE, UserIdentityNegotiation
 
-from pacs_pipeline.errors import Permanent, PipelineError, Transient
+from pacs_pipeline.errors import Permanent, PipelineError, SettingsError, Transient
 from pacs_pipeline.pacs import PacsClient
 from pacs_pipeline.pacs.endpoint import Endpoint
+from pacs_pipeline.settings import UserIdentitySettings
 from pacs_pipeline_tests.unit.pacs.peers import OUR_TITLE, PACS_TITLE, SITE, Talk, listening, rejecting, scripted
 
 
@@ -120,3 +124,48 @@ def test_an_association_the_pacs_has_ended_in_between_is_opened_again() -> None:
         for _ in range(3):
             assert client.find_studies(dt.date(2024, 1, 1)) == ()
             talks[-1].die()  # long after its answer has arrived
+
+
+@pytest.mark.parametrize("passcode", [None, "p\u00e4ss code"])
+def test_who_we_are_is_told_where_the_settings_say_so(tmp_path: Path, passcode: str | None) -> None:
+    requests: list[A_ASSOCIATE] = []
+    values: dict[str, object] = {"username": "Jörg"}
+    if passcode is not None:
+        (tmp_path / "passcode").write_text(f"{passcode}\n", encoding="utf-8")
+        values["passcode_file"] = tmp_path / "passcode"
+    identity = UserIdentitySettings.model_validate(values)
+    with (
+        scripted(requested=requests.append) as endpoint,
+        PacsClient(replace(endpoint, user_identity=identity)) as client,
+    ):
+        client.check()
+    (item,) = [item for item in requests[0].user_information if isinstance(item, UserIdentityNegotiation)]
+    assert item.user_identity_type == (1 if passcode is None else 2)
+    assert item.primary_field == "Jörg".encode()
+    assert (item.secondary_field or b"") == (passcode or "").encode()
+
+
+def test_who_we_are_is_not_told_otherwise() -> None:
+    requests: list[A_ASSOCIATE] = []
+    with scripted(requested=requests.append) as endpoint, PacsClient(endpoint) as client:
+        client.check()
+    assert not [item for item in requests[0].user_information if isinstance(item, UserIdentityNegotiation)]
+
+
+def test_a_passcode_that_cannot_be_read(tmp_path: Path) -> None:
+    identity = UserIdentitySettings(username="reader", passcode_file=tmp_path / "nowhere")
+    endpoint = Endpoint(SITE, "127.0.0.1", 9, PACS_TITLE, OUR_TITLE, 1, user_identity=identity)
+    with PacsClient(endpoint) as client, pytest.raises(SettingsError, match="passcode_file") as caught:
+        client.check()
+    assert "nowhere" in caught.value.message
+
+
+def test_a_refusal_names_the_user_identity_as_a_reason() -> None:
+    identity = UserIdentitySettings(username="reader")
+    with (
+        listening(rejecting(1, 1, 1), timeout=3) as endpoint,
+        PacsClient(replace(endpoint, user_identity=identity)) as client,
+        pytest.raises(Permanent) as caught,
+    ):
+        client.check()
+    assert "user_identity" in caught.value.fix

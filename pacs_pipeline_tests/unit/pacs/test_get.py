@@ -1,18 +1,22 @@
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from pacs_pipeline.errors import Permanent, Transient
-from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Endpoint, open_dimse_retriever
+from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Endpoint, Landing, open_dimse_retriever
+from pacs_pipeline.pacs.contexts import TRANSFER_SYNTAXES, storage_classes
 from pacs_pipeline.records import Reason, RetrievalReport
 from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline_tests.unit.pacs.peers import Script, Talk, scripted
 from pacs_pipeline_tests.unit.pacs.samples import (
     CT,
     IMPLICIT,
+    JPEG_2000,
     OTHER_SERIES,
     PATIENT_NAME,
     PRIVATE_CLASS,
@@ -31,7 +35,7 @@ def fetch(
 ) -> RetrievalReport:
     with CGetRetriever(endpoint) as retriever:
         wanted = {sample.uid for sample in (expected if missing is None else missing)}
-        return retriever.retrieve(SERIES, [sample.ref for sample in expected], wanted, into)
+        return retriever.retrieve(Landing(SERIES, wanted, into), [sample.ref for sample in expected])
 
 
 def uids(items: Sequence[object]) -> list[str]:
@@ -86,10 +90,58 @@ def test_nothing_missing_asks_nothing(tmp_path: Path) -> None:
         assert fetch(endpoint, tmp_path, missing=[]) == RetrievalReport(landed=())
 
 
-def test_a_private_sop_class(tmp_path: Path) -> None:
-    archive = samples(1, sop_class=PRIVATE_CLASS)
-    with scripted(get=sends(archive)) as endpoint:
-        assert len(fetch(endpoint, tmp_path, archive).landed) == 1
+@pytest.mark.parametrize(
+    "sop_class",
+    [
+        PRIVATE_CLASS,
+        "1.2.840.10008.5.1.4.1.1.9",  # Standalone Curve, retired
+        "1.2.840.10008.5.1.1.27",  # Stored Print, retired
+        "1.2.840.10008.5.1.4.1.1.999.1",  # not assigned yet
+    ],
+)
+def test_a_sop_class_that_no_list_knows_is_asked_for_as_the_pacs_names_it(tmp_path: Path, sop_class: str) -> None:
+    assert sop_class not in storage_classes()
+    archive = [Sample(n, sop_class=sop_class, syntax=syntax) for n, syntax in enumerate((IMPLICIT, JPEG_2000), 1)]
+    offered: set[tuple[str, str]] = set()
+
+    def requested(request: A_ASSOCIATE) -> None:
+        for context in request.presentation_context_definition_list:
+            offered.update((str(context.abstract_syntax), str(syntax)) for syntax in context.transfer_syntax)
+
+    with scripted(get=sends(archive), also=[sop_class], requested=requested) as endpoint:
+        report = fetch(endpoint, tmp_path, archive)
+    assert offered >= {(sop_class, syntax) for syntax in TRANSFER_SYNTAXES}
+    assert [landed.TransferSyntaxUID for landed in report.landed] == [IMPLICIT, JPEG_2000]
+    assert {landed.SOPClassUID for landed in report.landed} == {sop_class}
+
+
+def test_a_disk_that_is_full_stops_the_retrieval_and_says_so(tmp_path: Path) -> None:
+    requests: list[list[str]] = []
+    stored: list[int | None] = []
+
+    def script(talk: Talk) -> None:
+        for sample in ARCHIVE:
+            stored.append(talk.store(sample))
+            if stored[-1] is None:
+                return
+        talk.answer(0xB000)
+
+    disk = os.statvfs(tmp_path)
+    with (
+        scripted(get=recorded(script, requests)) as endpoint,
+        CGetRetriever(endpoint) as retriever,
+    ):
+        wanted = {sample.uid for sample in ARCHIVE}
+        report = retriever.retrieve(
+            Landing(SERIES, wanted, tmp_path, minimum_free_bytes=disk.f_blocks * disk.f_frsize + 1),
+            [sample.ref for sample in ARCHIVE],
+        )
+    assert stored == [0xA700, None]  # the rest is not read for nothing
+    assert len(requests) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert report.landed == ()
+    assert sorted(uids(report.failures)) == sorted(["", *wanted])
+    assert {failure.status for failure in report.failures} == {0xA700}
 
 
 def test_a_class_the_archive_does_not_tell(tmp_path: Path) -> None:
@@ -102,7 +154,7 @@ def test_a_class_the_archive_does_not_tell(tmp_path: Path) -> None:
 
     expected = [replace(sample.ref, SOPClassUID="") for sample in archive]
     with scripted(get=script) as endpoint, CGetRetriever(endpoint) as retriever:
-        report = retriever.retrieve(SERIES, expected, {sample.uid for sample in archive}, tmp_path)
+        report = retriever.retrieve(Landing(SERIES, {sample.uid for sample in archive}, tmp_path), expected)
     assert len(report.landed) == 2
     assert report.failures == ()
 
@@ -147,9 +199,9 @@ def test_the_next_call_opens_a_new_association_and_finishes(tmp_path: Path) -> N
 
     with scripted(get=script) as endpoint, CGetRetriever(endpoint) as retriever:
         expected = [sample.ref for sample in ARCHIVE]
-        first = retriever.retrieve(SERIES, expected, {sample.uid for sample in ARCHIVE}, tmp_path)
+        first = retriever.retrieve(Landing(SERIES, {sample.uid for sample in ARCHIVE}, tmp_path), expected)
         missing = {sample.uid for sample in ARCHIVE} - set(uids(first.landed))
-        second = retriever.retrieve(SERIES, expected, missing, tmp_path)
+        second = retriever.retrieve(Landing(SERIES, missing, tmp_path), expected)
     assert uids(second.landed) == [sample.uid for sample in ARCHIVE[1:]]
     assert second.failures == ()
 
@@ -317,6 +369,6 @@ def test_the_settings_of_a_site_choose_the_protocol(tmp_path: Path) -> None:
         )
         with open_dimse_retriever(site) as retriever:
             expected = [sample.ref for sample in ARCHIVE]
-            report = retriever.retrieve(SERIES, expected, {sample.uid for sample in ARCHIVE}, tmp_path)
+            report = retriever.retrieve(Landing(SERIES, {sample.uid for sample in ARCHIVE}, tmp_path), expected)
     assert len(report.landed) == 4
     assert isinstance(open_dimse_retriever(site.model_copy(update={"protocol": "c-move"})), CMoveRetriever)

@@ -1,9 +1,13 @@
 import errno
+import hashlib
 import os
 import stat
 import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -192,3 +196,61 @@ def test_a_file_under_another_name_is_not_described(tmp_path: Path) -> None:
     moved = landing.landed[sample.uid].path.rename(landing.into / "1.2.3.dcm")
     with pytest.raises(Quarantine):
         describe(moved)
+
+
+class Reluctant(Executor):
+    """Takes what is given to it and does it when it is told."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Callable[..., object], tuple[object, ...]]] = []
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
+        self.given.append((function, arguments))
+        return Future()
+
+    def work(self) -> None:
+        for function, arguments in self.given:
+            function(*arguments)
+
+
+def digests_of(landing: Landing) -> list[str]:
+    return [landing.landed[uid].sha256 for uid in sorted(landing.landed)]
+
+
+@pytest.mark.parametrize("catches_up", [True, False])
+def test_a_digest_may_be_made_after_the_answer(tmp_path: Path, catches_up: bool) -> None:
+    wanted = samples(9)
+    executor = Reluctant()
+    landing = Landing(SERIES, {sample.uid for sample in wanted}, tmp_path, executor=executor)
+    for sample in wanted:
+        assert landing.receive(sample.delivery(), sample.data) == STORED
+        if catches_up:
+            landing.catch_up()
+    assert 0 < len(executor.given) < 9 if catches_up else not executor.given  # who falls behind gets no more
+    expected = [hashlib.sha256(sample.data).hexdigest() for sample in wanted]
+    assert digests_of(landing) == expected  # nobody has to wait for the executor
+    executor.work()
+    assert digests_of(landing) == expected
+
+
+def test_a_digest_is_made_when_the_executor_has_been_shut_down(tmp_path: Path) -> None:
+    (sample,) = samples(1)
+    with ThreadPoolExecutor(1) as executor:
+        landing = Landing(SERIES, {sample.uid}, tmp_path, executor=executor)
+    assert landing.receive(sample.delivery(), sample.data) == STORED
+    landing.catch_up()
+    assert digests_of(landing) == [hashlib.sha256(sample.data).hexdigest()]
+
+
+@pytest.mark.parametrize("size", [100, 1 << 23, (1 << 23) + 100_000])
+def test_the_digest_of_a_large_instance_is_the_same(tmp_path: Path, size: int) -> None:
+    sample = replace(Sample(1), data=encode(Sample(1), pixels=bytes(size)))
+    landing = landing_for(tmp_path, sample)
+    arrival = landing.begin(sample.delivery())
+    for start in range(0, len(sample.data), 130_000):
+        arrival.write(memoryview(sample.data)[start : start + 130_000])
+    assert arrival.finish() == STORED
+    assert landing.receive(sample.delivery(), sample.data) == STORED
+    assert landing.duplicates == 1
+    assert digests_of(landing) == [hashlib.sha256(sample.data).hexdigest()]
+    assert describe(landing.landed[sample.uid].path) == landing.landed[sample.uid]

@@ -7,7 +7,7 @@ import pytest
 from pynetdicom import AE, build_context
 
 from pacs_pipeline.errors import Permanent, Transient
-from pacs_pipeline.pacs import CMoveRetriever, Endpoint, StorageReceiver
+from pacs_pipeline.pacs import CMoveRetriever, Endpoint, Landing, StorageReceiver
 from pacs_pipeline.records import RetrievalReport
 from pacs_pipeline_tests.unit.pacs.peers import RECEIVER_TITLE, Script, Talk, scripted, sending
 from pacs_pipeline_tests.unit.pacs.samples import (
@@ -33,7 +33,7 @@ def fetch(
 ) -> RetrievalReport:
     with CMoveRetriever(endpoint, receiver) as retriever:
         return retriever.retrieve(
-            SERIES, [sample.ref for sample in expected], {sample.uid for sample in expected}, into
+            Landing(SERIES, {sample.uid for sample in expected}, into), [sample.ref for sample in expected]
         )
 
 

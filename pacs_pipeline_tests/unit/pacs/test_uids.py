@@ -12,7 +12,10 @@ def test_uids(uid: str) -> None:
     assert is_uid(uid)
 
 
-@pytest.mark.parametrize("text", ["", ".", "..", "../1.2", "1.2/3", "1.2\n", "1.2\0", "1.2 ", "1" * 65, "१.२", "a b"])
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "..", "../1.2", "1.2/3", "1.2\n", "1.2\0", "1.2 ", "1" * 65, "१.२", "a b", "1.2.a", "A.1", "1.2-3"],
+)
 def test_what_is_no_uid(text: str) -> None:
     assert not is_uid(text)
 

@@ -15,25 +15,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.uid import UID
-from pynetdicom import build_context
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ, P_DATA_TF
+from pynetdicom.pdu import P_DATA_TF
 
 from pacs_pipeline.pacs import StorageReceiver
-from pacs_pipeline.pacs.association import AcceptedContext, Association, Message
+from pacs_pipeline.pacs.association import AcceptedContext, Association
 from pacs_pipeline.pacs.command import CommandField, encode
 from pacs_pipeline.pacs.connection import MAXIMUM_PDU_SIZE, Connection, Lost, PduType, pdu
 from pacs_pipeline.pacs.contexts import MAXIMUM_CONTEXTS
-from pacs_pipeline.pacs.endpoint import Endpoint
 from pacs_pipeline.pacs.landing import Landing
-from pacs_pipeline.pacs.negotiation import _numbered, _request
+from pacs_pipeline_tests.unit.pacs.dialling import (
+    STORE,
+    answer_of,
+    command_of,
+    data_pdu,
+    granted,
+    knock,
+    pdv,
+    store,
+)
 from pacs_pipeline_tests.unit.pacs.peers import OUR_TITLE, RECEIVER_TITLE
-from pacs_pipeline_tests.unit.pacs.samples import CT, EXPLICIT, SERIES, Sample, samples
+from pacs_pipeline_tests.unit.pacs.samples import CT, EXPLICIT, SERIES, samples
 
 CONTEXT = AcceptedContext(1, CT, UID(EXPLICIT))
 FIND = AcceptedContext(3, "1.2.840.10008.5.1.4.1.2.2.1", UID(EXPLICIT))
-STORE = {"CommandField": CommandField.C_STORE_RQ, "MessageID": 5, "AffectedSOPClassUID": CT, "Priority": 0}
 
 
 @contextlib.contextmanager
@@ -49,20 +55,8 @@ def pair(*, timeout: float = 2.0, largest_pdu: int = 0) -> Iterator[tuple[Associ
     connection.close()
 
 
-def pdv(content: bytes, control: int, context_id: int = 1) -> bytes:
-    return struct.pack(">LBB", len(content) + 2, context_id, control) + content
-
-
-def data_pdu(*pdvs: bytes) -> bytes:
-    return pdu(PduType.P_DATA_TF, b"".join(pdvs))
-
-
 def cut(content: bytes, size: int) -> list[bytes]:
     return [content[start : start + size] for start in range(0, len(content), size)] or [b""]
-
-
-def command_of(data: bytes) -> bytes:
-    return encode({**STORE, "CommandDataSetType": 0x0001 if data else 0x0101})
 
 
 @given(
@@ -227,46 +221,6 @@ def test_a_response_that_is_none(response: dict[str, str | int]) -> None:
 def receiver(unused_port: int) -> Iterator[StorageReceiver]:
     with StorageReceiver(RECEIVER_TITLE, unused_port, bind="127.0.0.1", timeout=1) as open_receiver:
         yield open_receiver
-
-
-def knock(receiver: StorageReceiver, *, called: str = RECEIVER_TITLE, contexts: int = 1) -> socket.socket:
-    """A connection that has asked for an association."""
-    endpoint = Endpoint("", "", 0, called, OUR_TITLE)
-    proposed = _numbered([build_context(CT, EXPLICIT) for _ in range(contexts)])
-    request = A_ASSOCIATE_RQ()
-    request.from_primitive(_request(endpoint, proposed, ()))
-    raw = socket.create_connection(("127.0.0.1", receiver.port), timeout=5)
-    raw.sendall(request.encode())
-    return raw
-
-
-def answer_of(raw: socket.socket) -> tuple[int, bytes]:
-    head = raw.recv(6, socket.MSG_WAITALL)
-    kind, length = struct.unpack(">BxL", head)
-    return kind, raw.recv(length, socket.MSG_WAITALL)
-
-
-def granted(raw: socket.socket) -> Association:
-    kind, content = answer_of(raw)
-    assert kind == PduType.A_ASSOCIATE_AC
-    accepted = A_ASSOCIATE_AC()
-    accepted.decode(pdu(PduType.A_ASSOCIATE_AC, content))
-    primitive = accepted.to_primitive()
-    assert primitive.maximum_length_received == MAXIMUM_PDU_SIZE
-    contexts = [
-        AcceptedContext(context.context_id, CT, context.transfer_syntax[0])
-        for context in primitive.presentation_context_definition_results_list
-        if context.result == 0
-    ]
-    return Association(Connection(raw, 5), contexts, 0)
-
-
-def store(association: Association, sample: Sample, context_id: int = 1) -> Message:
-    context = association._contexts[context_id]
-    association.send(context, {**STORE, "AffectedSOPInstanceUID": sample.uid}, sample.data)
-    response = association.receive()
-    assert response is not None
-    return response
 
 
 def test_all_contexts_that_fit_are_granted(receiver: StorageReceiver) -> None:

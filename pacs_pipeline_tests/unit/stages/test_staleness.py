@@ -148,3 +148,18 @@ def test_the_same_state_has_the_same_key_and_another_state_another() -> None:
     second = PartitionState(DAY, {Stage.CENSUS: manifest(Stage.CENSUS, {}, series=2)})
     keys = [stale.key for stale in stale_partitions([first, first, second], NOW)]
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_what_was_received_starts_at_the_census() -> None:
+    received = (Stage.CENSUS, "instances were received")
+    assert stale_from(PartitionState(DAY, {}, received="m1"), NOW) == received
+    assert stale_from(replace(current(), received="m1"), NOW) == received
+    answered = replaced(current(), manifest(Stage.CENSUS, {"received": "m1"}, series=2))
+    assert (stale_from(replace(answered, received="m1"), NOW) or (None, ""))[0] is Stage.HARVEST
+    assert stale_from(replace(answered, received="m2"), NOW) == received
+
+
+def test_each_mark_is_asked_for_on_its_own() -> None:
+    states = [PartitionState(DAY, {}, received=mark) for mark in ("m1", "m2", "m2")]
+    keys = [stale.key for stale in stale_partitions(states, NOW)]
+    assert keys[0] != keys[1] == keys[2]

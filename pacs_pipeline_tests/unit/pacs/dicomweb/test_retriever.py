@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pacs_pipeline.errors import Permanent, Transient
-from pacs_pipeline.pacs import describe
+from pacs_pipeline.pacs import Landing, describe
 from pacs_pipeline.pacs.dicomweb import DicomwebRetriever
 from pacs_pipeline.pacs.dicomweb.session import Session
 from pacs_pipeline.pacs.landing import Arrival
@@ -62,7 +62,7 @@ def retrieve(
     refs = [sample.ref for sample in wanted]
     uids = {ref.SOPInstanceUID for ref in refs} if missing is None else missing
     with DicomwebRetriever(server.service(**options), session) as retriever:
-        report = retriever.retrieve(SERIES, refs, uids, into)
+        report = retriever.retrieve(Landing(SERIES, uids, into), refs)
     account(report, uids, into)
     return report
 
