@@ -32,9 +32,9 @@ MEANINGS = {
 }
 
 _CELL, _HEIGHT = 3, 11
-_MONTH = 31 * _CELL + 4  # a month is 31 days wide, so that the same day is in the same column in every year
+_MONTH = 31 * _CELL + 2  # a month is 31 days wide, so that the same day is in the same column in every year
 _ROW = _HEIGHT + 3
-_LEFT, _TOP, _RIGHT = 190, 84, 16
+_LEFT, _TOP, _RIGHT = 174, 84, 16
 _WIDTH = _LEFT + 12 * _MONTH + _RIGHT
 _STYLE = (
     "text{font:11px system-ui,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;fill:#2b2f3a}"
@@ -146,4 +146,4 @@ def _summary(tally: Counter[DayStatus]) -> str:
 
 
 def _short(site: str) -> str:
-    return site if len(site) <= 20 else f"{site[:19]}…"
+    return site if len(site) <= 18 else f"{site[:17]}…"
