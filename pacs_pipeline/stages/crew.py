@@ -30,6 +30,7 @@ class Crew(Generic[T]):
         self._work = work
         self._jobs: deque[T] = deque()
         self._stop = threading.Event()
+        self._associated: set[int] = set()
         self._events: SimpleQueue[T | BaseException | None] = SimpleQueue()
 
     @property
@@ -75,10 +76,12 @@ class Crew(Generic[T]):
                 if number and number >= self._source.access.allowed:
                     self._stop.wait(SECONDS_BETWEEN_LOOKS)
                     continue
-                self._associate(number)
-        except Busy as problem:
-            if not number:
-                self._events.put(problem)
+                try:
+                    self._associate(number)
+                except Busy:  # others have the associations; enough that one of us has
+                    if not number and not self._associated:
+                        raise
+                    self._stop.wait(SECONDS_BETWEEN_LOOKS)
         except BaseException as problem:  # noqa: BLE001 - raised again in the thread that waits for it
             self._events.put(problem)
         finally:
@@ -89,6 +92,8 @@ class Crew(Generic[T]):
         with ExitStack() as held:
             # who is not the first does not wait for an association: the others have the work
             held.enter_context(self._source.access.association(wait_seconds=0 if number else WAIT_SECONDS))
+            self._associated.add(number)
+            held.callback(self._associated.discard, number)
             retriever = held.enter_context(self._source.open_retriever())
             while not self._stop.is_set() and (not number or number < self._source.access.allowed):
                 try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pacs_pipeline import storage
-from pacs_pipeline.errors import Paused, Transient
+from pacs_pipeline.errors import Paused, Permanent, PipelineError, Transient
 from pacs_pipeline.pacs import Access, Landing, Retriever
 from pacs_pipeline.records import InstanceRef, Manifest, Partition, RetrievalFailure, RetrievalReport, SeriesRef, Stage
 from pacs_pipeline.stages.crew import Crew
@@ -111,7 +111,7 @@ class _Series:
     listed: tuple[InstanceRef, ...] = ()
     missing: set[str] = field(default_factory=set)
     aside: bool = False  # not asked for any more
-    problem: str = ""  # why it is not complete, when that may pass by itself
+    problem: PipelineError | None = None  # why it is not complete
 
     @property
     def excluded(self) -> bool:
@@ -136,6 +136,8 @@ class _Run:
 
     def list_instances(self, project: Project, census: Sequence[Mapping[str, Any]]) -> None:
         """Ask the archive for the instances of every series, and look which of them are missing."""
+        if not census:
+            return
         with self.source.archive() as archive:
             for row in census:
                 into = self.zone.series_folder(project.keys.hash(row["SeriesInstanceUID"]))
@@ -145,8 +147,8 @@ class _Run:
                     series.listed = archive.find_instances(series.ref)
                 except Paused:
                     raise
-                except Transient as problem:
-                    series.problem = problem.message
+                except (Transient, Permanent) as problem:
+                    series.problem = problem
                     continue
                 if not series.excluded:
                     series.missing = self.zone.take_stock(into, series.listed)
@@ -157,6 +159,8 @@ class _Run:
         total = sum(len(s.listed) for s in self.series if not s.excluded)
         done = total - sum(len(s.missing) for s in wanted)
         progress("instances landed", done, total)
+        if not wanted:
+            return
         self._crew = Crew(self.source, self._fetch)
         for series in self._crew.run(wanted):
             done += len(series.missing)
@@ -167,8 +171,7 @@ class _Run:
         for _ in range(ATTEMPTS):
             missing = series.missing - self.zone.have.keys()
             if not missing:
-                series.problem = ""
-                return
+                break
             access.require_open()
             access.rest()
             landing = Landing(
@@ -183,14 +186,17 @@ class _Run:
             except Paused:
                 raise
             except Transient as problem:
-                series.problem = problem.message
+                series.problem = problem
                 continue
             self._note(series, landing, report)
-            series.problem = next((f.message for f in report.failures if _lost(f)), "")
-            if not series.problem:
-                access.succeeded()
-                return  # the archive has answered for every instance
-        access.failed()  # once for the series: it may be this one that the archive cannot send
+            series.problem = next((Transient(f.message) for f in report.failures if _lost(f)), None)
+            if series.problem is None:
+                break  # the archive has answered for every instance
+        if series.problem is None or not series.missing - self.zone.have.keys():
+            series.problem = None
+            access.succeeded()
+        else:
+            access.failed()  # once for the series: it may be this one that the archive cannot send
 
     def _note(self, series: _Series, landing: Landing, report: RetrievalReport) -> None:
         with self._lock:
@@ -205,25 +211,30 @@ class _Run:
             )
 
     def settle(self) -> None:
-        """Count the series that were lost; raise Transient while any of them may still come.
+        """Count the series that were lost or cannot be listed; raise while any of them may still come.
 
-        When nothing at all came, the archive is to blame, not a series.
+        When nothing at all came, the archive is to blame, not a series; so it is when it refuses every series.
         """
         open_ones = [s for s in self.series if s.problem and not s.aside]
         done = [s for s in self.series if not s.problem and not s.aside]
-        if open_ones and (self.fetched or self._answers()):
-            self.tries.note([s.row for s in open_ones], [s.row for s in done])
-            for series in open_ones:
-                series.aside = self.tries.set_aside(series.row)
-        elif not open_ones:
-            self.tries.note([], [s.row for s in done])
-        waiting = [s for s in open_ones if not s.aside]
-        if waiting:
-            raise Transient(
-                f"{self.partition}: {len(waiting)} of {len(self.series)} series did not arrive in full "
-                f"({waiting[0].problem})",
-                fix="what arrived is kept; run the partition again when archive, network and disk are well",
-            )
+        lost = [s for s in open_ones if isinstance(s.problem, Transient)]
+        tried = lost if lost and (self.fetched or self._answers()) else []
+        if done:
+            tried = [*tried, *(s for s in open_ones if s not in lost)]
+        self.tries.note([s.row for s in tried], [s.row for s in done])
+        for series in tried:
+            series.aside = self.tries.set_aside(series.row)
+        problems = [s.problem for s in open_ones if s.problem and not s.aside]
+        if not problems:
+            return
+        lasting = next((problem for problem in problems if isinstance(problem, Permanent)), None)
+        message = f"{self.partition}: {len(problems)} of {len(self.series)} series did not arrive in full"
+        if lasting is not None:
+            raise Permanent(f"{message} ({lasting.message})", fix=lasting.fix)
+        raise Transient(
+            f"{message} ({problems[0].message})",
+            fix="what arrived is kept; run the partition again when archive, network and disk are well",
+        )
 
     def _answers(self) -> bool:
         try:

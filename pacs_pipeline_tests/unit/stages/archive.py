@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
-from pacs_pipeline.errors import Transient
+from pacs_pipeline.errors import Permanent, Transient
 from pacs_pipeline.pacs.landing import Landing
 from pacs_pipeline.records import InstanceRef, RetrievalFailure, RetrievalReport, SeriesRef, StudyRef
 from pacs_pipeline_tests.unit.pacs.samples import Sample
@@ -24,6 +24,7 @@ class MemoryArchive:
     refuses: set[str] = field(default_factory=set)  # instances it answers for without sending them
     dies_at: set[str] = field(default_factory=set)  # instances at which the association is lost
     lists_nothing_of: set[str] = field(default_factory=set)  # series whose listing breaks off
+    refuses_to_list: set[str] = field(default_factory=set)  # series whose listing cannot be used
     away: bool = False
     before_sending: Callable[[str], None] = lambda _uid: None
     sent: list[str] = field(default_factory=list)
@@ -55,6 +56,8 @@ class MemoryArchive:
         self._reached()
         if series.SeriesInstanceUID in self.lists_nothing_of:
             raise Transient("the archive hung up")
+        if series.SeriesInstanceUID in self.refuses_to_list:
+            raise Permanent("the archive sent an answer without a UID", fix="ask its team")
         return tuple(
             replace(sample.ref, version=self.versions.get(sample.uid, ""))
             for sample in self.content

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from pacs_pipeline import storage
-from pacs_pipeline.errors import Paused, Transient
+from pacs_pipeline.errors import Paused, Permanent, Transient
 from pacs_pipeline.pacs import Access
 from pacs_pipeline.records import Manifest, Partition, SeriesRef, Stage
 from pacs_pipeline.settings import SiteSettings, load_settings
@@ -301,6 +301,26 @@ def test_announced_instances_that_were_never_listed_are_counted(site_with: Calla
     site.archive.lists_nothing_of = {ONE.SeriesInstanceUID}
     manifest = site.night()
     assert (manifest.counts["landed"], manifest.counts["unlisted"], manifest.counts["expected"]) == (2, 3, 5)
+
+
+def test_a_series_whose_list_cannot_be_used_is_set_aside_when_the_others_can(site_with: Callable[..., Site]) -> None:
+    site = site_with(tries=2)
+    site.archive.content = samples(3, ONE) + samples(2, TWO)
+    site.archive.refuses_to_list = {ONE.SeriesInstanceUID}
+    with pytest.raises(Permanent, match="1 of 2 series") as refused:
+        site.night()
+    assert refused.value.fix == "ask its team"
+    manifest = site.night()
+    assert (manifest.counts["landed"], manifest.counts["unlisted"]) == (2, 3)
+
+
+def test_an_archive_that_lists_nothing_usable_is_never_set_aside(site_with: Callable[..., Site]) -> None:
+    site = site_with(tries=1)
+    site.archive.content = samples(3, ONE) + samples(2, TWO)
+    site.archive.refuses_to_list = {ONE.SeriesInstanceUID, TWO.SeriesInstanceUID}
+    for _ in range(3):
+        with pytest.raises(Permanent, match="2 of 2 series"):
+            site.night()
 
 
 def test_a_full_disk_stops_the_site_before_it_is_full(site_with: Callable[..., Site]) -> None:
