@@ -51,10 +51,10 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Asks for a password, over TLS that asks for a certificate."""
     folder = tmp_path_factory.mktemp("secured")
     authority = Authority(folder, "authority")
-    certificate, key = authority.sign("client")
+    ours = authority.issue("client")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*authority.sign("server"))
-    context.load_verify_locations(authority.file)
+    context.load_cert_chain(*authority.issue("server"))
+    context.load_verify_locations(authority.path)
     context.verify_mode = ssl.CERT_REQUIRED
     password = folder / "password"
     password.write_text(f"{USER[1]}\n", encoding="utf-8")
@@ -67,9 +67,9 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             10,
             username=USER[0],
             password_file=password,
-            ca_bundle=authority.file,
-            certificate=certificate,
-            key=key,
+            ca_bundle=authority.path,
+            certificate=ours.certificate,
+            key=ours.key,
         )
         yield Site(service, stored, server)
 

@@ -17,10 +17,10 @@ import pytest
 
 from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Endpoint, Landing, PacsClient, StorageReceiver, describe
 from pacs_pipeline.records import LandedInstance
+from pacs_pipeline_tests.certificates import Authority, settings
 from pacs_pipeline_tests.integration.pacs.archive import STUDY_DATE, Stored, build
 from pacs_pipeline_tests.integration.servers import dcmqrscp, free_port, orthanc, qrscp
 from pacs_pipeline_tests.integration.servers.tls import tls_in_front, tls_towards
-from pacs_pipeline_tests.unit.pacs.certificates import Authority, settings
 
 pytestmark = pytest.mark.integration
 

@@ -13,9 +13,9 @@ from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Delivery, Endpoint
 from pacs_pipeline.pacs.landing import Arrival, Landing
 from pacs_pipeline.records import SeriesRef
 from pacs_pipeline.settings import TlsSettings
+from pacs_pipeline_tests.certificates import Authority, Pair, settings
 from pacs_pipeline_tests.integration.pacs.archive import STUDY, STUDY_DATE, build
 from pacs_pipeline_tests.integration.servers import free_port, orthanc, program, running
-from pacs_pipeline_tests.unit.pacs.certificates import Authority, Pair, settings
 
 pytestmark = pytest.mark.integration
 

@@ -21,7 +21,7 @@ from pacs_pipeline.pacs.connection import Connection, Lost
 from pacs_pipeline.pacs.negotiation import connect
 from pacs_pipeline.pacs.tls import client_context, server_context
 from pacs_pipeline.settings import TlsSettings
-from pacs_pipeline_tests.unit.pacs.certificates import Authority, Pair, settings
+from pacs_pipeline_tests.certificates import Authority, Pair, settings
 from pacs_pipeline_tests.unit.pacs.peers import (
     OUR_TITLE,
     PACS_TITLE,

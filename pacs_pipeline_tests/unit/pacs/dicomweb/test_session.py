@@ -207,32 +207,32 @@ def test_the_environment_is_not_looked_at(monkeypatch: pytest.MonkeyPatch, unuse
 
 def server_context(authority: Authority, *, mutual: bool = False) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*authority.sign("server"))
+    context.load_cert_chain(*authority.issue("server"))
     if mutual:
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(authority.file)
+        context.load_verify_locations(authority.path)
     return context
 
 
 def test_tls_with_the_certificates_of_the_settings(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "ours")
     with serving(GOOD, server_context(authority)) as server:
-        check(server, ca_bundle=authority.file)
+        check(server, ca_bundle=authority.path)
         with pytest.raises(Permanent, match="ca_bundle"):
             check(server)
         with pytest.raises(Permanent, match="ca_bundle"):
-            check(server, ca_bundle=Authority(tmp_path, "theirs").file)
+            check(server, ca_bundle=Authority(tmp_path, "theirs").path)
         with pytest.raises(Permanent, match="ca_bundle"):
             check(server, ca_bundle=secret(tmp_path, "no certificate"))
 
 
 def test_mutual_tls(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "ours")
-    certificate, key = authority.sign("client")
+    ours = authority.issue("client")
     with serving(GOOD, server_context(authority, mutual=True)) as server:
-        check(server, ca_bundle=authority.file, certificate=certificate, key=key)
+        check(server, ca_bundle=authority.path, certificate=ours.certificate, key=ours.key)
         with pytest.raises((Permanent, Transient)):
-            check(server, ca_bundle=authority.file)
+            check(server, ca_bundle=authority.path)
 
 
 def test_no_tls_where_tls_is_asked_for() -> None:
