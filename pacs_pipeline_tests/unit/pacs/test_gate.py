@@ -1,4 +1,4 @@
-"""A site that closes while instances come: nothing more is taken, over C-GET and C-MOVE."""
+"""A site that closes while instances come: nothing more is taken, over C-GET, C-MOVE and DICOMweb."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from pacs_pipeline.errors import Paused
-from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, Landing, StorageReceiver
+from pacs_pipeline.pacs import CGetRetriever, CMoveRetriever, DicomwebRetriever, Landing, StorageReceiver
 from pacs_pipeline.pacs.retrieve import DimseRetriever
+from pacs_pipeline_tests.unit.pacs.dicomweb.services import Archive as DicomwebService
+from pacs_pipeline_tests.unit.pacs.dicomweb.services import serving
 from pacs_pipeline_tests.unit.pacs.peers import RECEIVER_TITLE, Talk, scripted, sending
 from pacs_pipeline_tests.unit.pacs.samples import SERIES, samples
 
@@ -29,7 +31,7 @@ class Gate:
         self.left -= 1
 
 
-def retrieve(retriever: DimseRetriever, landing: Landing) -> None:
+def retrieve(retriever: DimseRetriever | DicomwebRetriever, landing: Landing) -> None:
     with retriever, pytest.raises(Paused, match="the window closed"):
         retriever.retrieve(landing, [sample.ref for sample in ARCHIVE])
 
@@ -73,3 +75,14 @@ def test_a_c_move_ends_before_the_next_instance(tmp_path: Path, unused_port: int
     assert sent[:3] == [0, 0, 0]
     assert sent[3:] in ([], [None])
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_a_retrieval_over_dicomweb_ends_before_the_next_instance(tmp_path: Path, one_by_one: bool) -> None:
+    gate = Gate(3)
+    missing = {sample.uid for sample in ARCHIVE[one_by_one:]}  # not the whole series: instance by instance
+    with serving(DicomwebService(ARCHIVE)) as server:
+        retrieve(DicomwebRetriever(server.service()), Landing(SERIES, missing, tmp_path, gate=gate))
+    assert len(list(tmp_path.iterdir())) == 3
+    assert len(server.requests) == (4 if one_by_one else 1)
+    assert gate.sizes[0] == 0
