@@ -134,8 +134,9 @@ def write_records(root: Path, partition: Partition, instances: int) -> None:
 
 def tick(root: Path, now: Fingerprints) -> Tick:
     """What the sensor does: read, decide, request."""
-    project = cast(Project, SimpleNamespace(zones=storage.Zones(root.parent)))
     sites = sorted(path.name.removeprefix("site=") for path in root.glob("site=*"))
+    settings = SimpleNamespace(sites=[SimpleNamespace(name=site, protocol="c-get") for site in sites])
+    project = cast(Project, SimpleNamespace(zones=storage.Zones(root.parent), settings=settings))
     damaged: list[PipelineError] = []
     start = time.perf_counter()
     stale = list(stale_partitions(partition_states(project, sites=sites, on_damaged=damaged.append), now))
