@@ -60,8 +60,9 @@ bench-engine: $(VENV)/.ready-dev ## the de-identification engine against pydicom
 bench-census: $(VENV)/.ready-dev ## the census of a simulated archive of a million studies
 	$(BIN)/python -m benchmarks.census
 
-bench-harvest: $(VENV)/.ready-dev ## C-MOVE and C-GET out of dcmqrscp and Orthanc against DCMTK's own tools; a 2 GB object
+bench-harvest: $(VENV)/.ready-dev ## C-MOVE, C-GET and WADO-RS against DCMTK's own tools and plain HTTP; a 2 GB object
 	$(BIN)/python -m benchmarks.harvest
+	$(BIN)/python -m benchmarks.harvest.wado
 
 bench-staleness: $(VENV)/.ready-dev ## how fast the sensor decides over ten years of thirty sites
 	$(BIN)/python -m benchmarks.staleness
