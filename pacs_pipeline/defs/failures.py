@@ -38,4 +38,4 @@ def fail(context: dg.AssetExecutionContext, errors: dict[str, PipelineError]) ->
 
 def never_retry(context: dg.AssetExecutionContext) -> None:
     """Tell the run-retry daemon that running this again would not help."""
-    context.instance.add_run_tags(context.run_id, {MAX_RETRIES_TAG: "0"})
+    context.instance.add_run_tags(context.run.run_id, {MAX_RETRIES_TAG: "0"})
