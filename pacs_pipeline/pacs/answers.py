@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
 from pacs_pipeline.errors import Permanent
-from pacs_pipeline.pacs.uids import is_uid
+from pacs_pipeline.pacs.uids import is_listed_uid, is_uid
 from pacs_pipeline.records import InstanceRef, SeriesRef, StudyRef, StudyTraits
 from pacs_pipeline.settings.site import FilterSettings
 
@@ -135,7 +135,7 @@ def is_round(count: int) -> bool:
 def uid(answer: Dataset, keyword: str) -> str:
     """The UID in an answer; empty when it is none, so that it cannot act as a pattern in the next query."""
     value = text(answer, keyword)
-    return value if is_uid(value) else ""
+    return value if is_listed_uid(value) else ""
 
 
 def modalities(answer: Dataset, keyword: str = "ModalitiesInStudy") -> tuple[str, ...]:
@@ -209,7 +209,7 @@ def _age(answer: Dataset, study_date: dt.date) -> int | None:
 def _require_uids(answers: Answers, keyword: str, peer: Peer) -> None:
     values = [text(answer, keyword) for answer in answers]
     missing = sum(1 for value in values if not value)
-    invalid = sum(1 for value in values if value and not is_uid(value))
+    invalid = sum(1 for value in values if value and not is_listed_uid(value))
     for count, what in ((missing, "without a"), (invalid, "with an invalid")):
         if count:
             raise Permanent(

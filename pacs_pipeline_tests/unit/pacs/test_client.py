@@ -64,6 +64,12 @@ def test_no_studies_is_an_answer() -> None:
     assert census() == ()
 
 
+def test_a_study_whose_uid_has_letters_is_counted_too() -> None:
+    of = (series(StudyInstanceUID="1.2.AF3", SeriesInstanceUID="1.2.AF3.1"),)
+    (found,) = census(study(StudyInstanceUID="1.2.AF3"), of=of)
+    assert [ref.SeriesInstanceUID for ref in found.series] == ["1.2.AF3.1"]
+
+
 def test_a_study_given_twice_is_one() -> None:
     (found,) = census(
         study(ModalitiesInStudy="CT", NumberOfStudyRelatedInstances=""),
