@@ -7,6 +7,7 @@ from pydicom.dataset import Dataset
 from pacs_pipeline.errors import Permanent, PipelineError, Transient
 from pacs_pipeline.pacs import PacsClient
 from pacs_pipeline.records import SeriesRef, StudyRef
+from pacs_pipeline_tests.unit.pacs.archives import entry
 from pacs_pipeline_tests.unit.pacs.peers import SITE, Script, Talk, finds, scripted
 
 DAY = dt.date(2024, 3, 9)
@@ -65,8 +66,8 @@ def test_no_studies_is_an_answer() -> None:
 
 
 def test_a_study_whose_uid_has_letters_is_counted_too() -> None:
-    of = (series(StudyInstanceUID="1.2.AF3", SeriesInstanceUID="1.2.AF3.1"),)
-    (found,) = census(study(StudyInstanceUID="1.2.AF3"), of=of)
+    listed = entry(StudyInstanceUID="1.2.AF3", StudyDate="20240309")
+    (found,) = census(listed, of=(entry(StudyInstanceUID="1.2.AF3", SeriesInstanceUID="1.2.AF3.1"),))
     assert [ref.SeriesInstanceUID for ref in found.series] == ["1.2.AF3.1"]
 
 
