@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import socketserver
 import ssl
@@ -43,10 +44,7 @@ def _proxy(
                 outside(self.request) as caller,
                 inside() as called,
             ):
-                back = threading.Thread(target=_pump, args=(called, caller))
-                back.start()
-                _pump(caller, called)
-                back.join()
+                _relay(caller, called)
 
     class Proxy(socketserver.ThreadingTCPServer):
         daemon_threads = True
@@ -62,10 +60,12 @@ def _proxy(
             thread.join()
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(1 << 16):
-            target.sendall(data)
-    for end in (source, target):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+def _relay(one: socket.socket, other: socket.socket) -> None:
+    """Pass on what comes from either side until one hangs up; in one thread, since OpenSSL bears only one."""
+    while True:
+        waiting = [end for end in (one, other) if isinstance(end, ssl.SSLSocket) and end.pending()]
+        for end in waiting or select.select((one, other), (), ())[0]:
+            data = end.recv(1 << 16)
+            if not data:
+                return
+            (other if end is one else one).sendall(data)
