@@ -10,7 +10,7 @@ PYTEST ?= $(BIN)/python -m pytest
 export DAGSTER_DISABLE_TELEMETRY := yes
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo dev test lint format lock bench-chain bench-engine score clean help
+.PHONY: demo dev test lint format lock bench-chain bench-engine bench-burned-in score clean help
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ bench-chain: $(VENV)/.ready-dev ## end to end against the floor of plain tools; 
 
 bench-engine: $(VENV)/.ready-dev ## the de-identification engine against pydicom, deid and gdcmanon
 	$(BIN)/python -m benchmarks.engine
+
+bench-burned-in: $(VENV)/.ready-dev ## burned-in text: blanked, withheld or missed in silence; and its cost
+	$(BIN)/python -m benchmarks.burned_in
 
 score: $(VENV)/.ready-dev ## planted identifiers through the project and its peers; fails on any leak
 	$(BIN)/python -m benchmarks.deidentification
