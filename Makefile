@@ -10,7 +10,7 @@ PYTEST ?= $(BIN)/python -m pytest
 export DAGSTER_DISABLE_TELEMETRY := yes
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo dev test lint format lock bench-chain bench-engine bench-census bench-harvest bench-staleness score clean help
+.PHONY: demo dev test lint format lock bench-chain bench-engine bench-burned-in bench-census bench-harvest bench-staleness score clean help
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,9 @@ bench-harvest: $(VENV)/.ready-dev ## C-MOVE, C-GET and WADO-RS against DCMTK's o
 
 bench-staleness: $(VENV)/.ready-dev ## how fast the sensor decides over ten years of thirty sites
 	$(BIN)/python -m benchmarks.staleness
+
+bench-burned-in: $(VENV)/.ready-dev ## burned-in text: blanked, withheld or missed in silence; and its cost
+	$(BIN)/python -m benchmarks.burned_in
 
 score: $(VENV)/.ready-dev ## planted identifiers through the project and its peers; fails on any leak
 	$(BIN)/python -m benchmarks.deidentification

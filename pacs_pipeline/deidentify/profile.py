@@ -62,8 +62,8 @@ OPTIONS = {
     "retain-full-dates": Option("113106", "full_dates.deid"),
     "modified-dates": Option("113107", "modified_dates.deid"),
 }
-# Cleaned pixels are no part of a named profile: the detector finds most text, not all, and what it misses is
-# missed in silence. A steward who accepts the measured rate adds the option.
+# Cleaned pixels are no part of a named profile: ordinary ultrasound is withheld all the same, a look takes long, and
+# without the extra all radiographs would be withheld (decision 8). A steward adds the option.
 _RESEARCH = (
     "retain-device-identity",
     "retain-patient-characteristics",

@@ -25,8 +25,8 @@ from pacs_pipeline.deidentify.burned_in.detector import Detector, TextDetector, 
 from pacs_pipeline.deidentify.burned_in.device_rules import DeviceRules
 from pacs_pipeline.deidentify.burned_in.encode import write_cleaned, write_unchanged
 from pacs_pipeline.deidentify.burned_in.frames import Frames, black, blank, copied, decoded, layout_of
-from pacs_pipeline.deidentify.burned_in.look import text_in
-from pacs_pipeline.deidentify.burned_in.regions import Mask, Region, fill, rectangles
+from pacs_pipeline.deidentify.burned_in.look import measure, text_in
+from pacs_pipeline.deidentify.burned_in.regions import Box, Mask, Region, fill, rectangles
 from pacs_pipeline.deidentify.burned_in.views import Display
 from pacs_pipeline.errors import Quarantine
 from pacs_pipeline.records import Reason
@@ -75,8 +75,9 @@ def clean_pixels(
 
     Blanked is the union of three: what ``rules`` say of the device, what lies outside of the ultrasound regions,
     and what ``detector`` finds (the built-in one unless given). Text found in one frame is blanked in all, since
-    a caption stands still while the image behind it hides it now and then. After each round every frame is looked
-    at again; text that is still found after three rounds sets the instance aside.
+    a caption stands still while the image behind it hides it now and then. The second look is a measurement: faint
+    strings are planted in a copy of every frame (:mod:`probes`), and when one of them is not found the instance is
+    set aside. Text that is still found after three rounds sets it aside too.
 
     The header is the source's, still identified: ``dst`` is private (mode 0600). Changed are PixelData, the
     attributes that describe it, BurnedInAnnotation (``NO``), and the icon image, which is removed with whatever
@@ -120,22 +121,25 @@ def _blanked(frames: Frames, ds: FileDataset, rules: DeviceRules, detector: Dete
     rows, columns = layout.rows, layout.columns
     value = black(ds, layout)
     display = Display(ds, layout)
-    mask: Mask = np.zeros((rows, columns), np.bool_)
-    device = [Region(*layout.widened(box), "device") for box in rules.boxes(ds, rows, columns)]
-    scanned = [Region(*layout.widened(box), "ultrasound") for box in ultrasound.outside(ds, rows, columns)]
-    regions = device + scanned
-    new = regions
+    blanked: Mask = np.zeros((rows, columns), np.bool_)
+    regions = [Region(*layout.widened(box), "device") for box in rules.boxes(ds, rows, columns)]
+    regions += [Region(*layout.widened(box), "ultrasound") for box in ultrasound.outside(ds, rows, columns)]
+    to_measure = isinstance(detector, TextDetector)  # one that is told what to find is not
+    added = regions
     for number in range(ROUNDS + 1):
-        fill(mask, [region.box for region in new])
-        if new:
-            boxes = rectangles(mask)
-            for index in range(len(frames)):
-                blank(frames, index, boxes, value)
-        found = {layout.widened(box) for _, box in text_in(frames, display, detector, mask, again=number > 0)}
+        new = fill(np.zeros((rows, columns), np.bool_), [region.box for region in added])
+        blanked |= new
+        for index in range(len(frames) if added else 0):
+            blank(frames, index, rectangles(new), value)
+        found: set[Box] = set()
+        if number != 1 or not to_measure:  # the measurement is the second look
+            found = text_in(frames, display, detector, blanked, new=None if number == 0 else new)
+        if not found and to_measure:
+            found, to_measure = measure(frames, display, detector, blanked), False
         if not found:
             return tuple(regions)
-        new = [Region(*box, "text") for box in sorted(found)]
-        regions = regions + new
+        added = [Region(*layout.widened(box), "text") for box in sorted(found)]
+        regions = regions + added
     raise Quarantine(Reason.BURNED_IN_TEXT, "text is still found after it was blanked")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+BRIDGE, ALIGNED = 3, 0.7  # heights between two boxes of a line, and the share of the height they have in common
 Source = Literal["device", "ultrasound", "text"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom are the first ones outside
 Mask = NDArray[np.bool_]
@@ -45,6 +46,25 @@ def fill(mask: Mask, boxes: Iterable[Box], *, value: bool = True) -> Mask:
     for left, top, right, bottom in boxes:
         mask[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = value
     return mask
+
+
+def bridges(boxes: Sequence[Box]) -> Iterator[Box]:
+    """What lies between two boxes of one line of text: letters of which nothing was seen."""
+    upright = sorted({box for box in boxes if box[2] - box[0] >= box[3] - box[1]})
+    turned = sorted({(y0, x0, y1, x1) for x0, y0, x1, y1 in boxes if y1 - y0 >= x1 - x0})
+    yield from _gaps(upright)
+    yield from ((x0, y0, x1, y1) for y0, x0, y1, x1 in _gaps(turned))
+
+
+def _gaps(boxes: Sequence[Box]) -> Iterator[Box]:
+    for number, (_, top, right, bottom) in enumerate(boxes):
+        high = bottom - top
+        for x0, y0, _, y1 in boxes[number + 1 :]:
+            if x0 > right + BRIDGE * high:
+                break
+            common = min(bottom, y1) - max(top, y0)
+            if right < x0 <= right + BRIDGE * min(high, y1 - y0) and common >= ALIGNED * max(high, y1 - y0):
+                yield right, min(top, y0), x0, max(bottom, y1)
 
 
 def rectangles(mask: Mask) -> list[Box]:

@@ -1,7 +1,8 @@
-"""One frame as people may see it: 8-bit pictures in which dim, small or coloured text stands out."""
+"""One frame as people may see it, and pictures of that in which dim, small or coloured text stands out."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,22 @@ from pacs_pipeline.deidentify.burned_in.frames import Layout
 from pacs_pipeline.deidentify.burned_in.regions import Mask
 
 Picture = NDArray[np.uint8]  # (rows, columns, 3)
+GAIN = 4
 _NEIGHBOURHOOD = 25  # pixels; a few letters of small text
-_SURROUNDINGS = 49
+_BLUR = 0.6  # pixels
 _COLOURED = 24  # of 255; less is the noise of a grey picture stored as colour
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One frame or part of one as shown: ``grey`` (rows, columns), ``colour`` (rows, columns, 3; 0 to 255) or None.
+
+    ``unit`` is how far apart in ``grey`` two shades are of which a viewer has 256.
+    """
+
+    grey: NDArray[np.float32]
+    colour: NDArray[np.float32] | None
+    unit: float
 
 
 class Display:
@@ -26,25 +40,43 @@ class Display:
         self._palette = ds if layout.photometric == "PALETTE COLOR" else None
         self._window = _window(ds) if layout.samples == 1 and self._palette is None else None
 
-    def pictures(self, pixels: NDArray[Any], blanked: Mask) -> list[Picture]:
-        """Pictures of ``pixels`` (see :meth:`Layout.pixels`), all (rows, columns, 3).
+    def shown(self, pixels: NDArray[Any], blanked: Mask) -> Shown:
+        """What a viewer shows of ``pixels`` (see :meth:`Layout.pixels`).
 
-        Where pixels were ``blanked`` (rows, columns) they show what is around: the edges of black boxes look
-        like strokes of letters, and nothing is hidden by a pixel that has the same value everywhere.
-
-        The first holds three greys of each pixel: stretched over the values that occur, the header's own window
-        (or, without one, brightened shadows), and the contrast to the pixels around it. The second is the
-        colour, where there is any.
+        Where pixels were ``blanked`` (rows, columns) it is what lies around: the edges of black boxes look like
+        strokes of letters, and nothing is hidden by a pixel that has the same value everywhere.
         """
         colour = self._colour(pixels)
         if colour is None:
-            return [self._greys(_healed(self._stored(pixels).astype(np.float32), blanked))]
-        if blanked.any():
-            planes = [_healed(colour[..., plane].astype(np.float32), blanked) for plane in range(3)]
-            colour = np.stack(planes, axis=-1).astype(np.uint8)
-        grey = colour.astype(np.float32) @ np.array((0.299, 0.587, 0.114), np.float32)
-        spread = colour.max(2).astype(np.int16) - colour.min(2)
-        return [self._greys(grey), colour] if int(spread.max()) > _COLOURED else [self._greys(grey)]
+            stored = self._stored(pixels)
+            unit = self._unit(stored)
+            return Shown(healed(stored, blanked).astype(np.float32), None, unit)
+        shades: NDArray[np.float32] = healed(colour, blanked).astype(np.float32)
+        grey = shades @ np.array((0.299, 0.587, 0.114), np.float32)
+        coloured = float((shades.max(2) - shades.min(2)).max()) > _COLOURED
+        return Shown(grey, shades if coloured else None, 1.0)
+
+    @staticmethod
+    def pictures(shown: Shown) -> list[Picture]:
+        """Pictures for a detector, all (rows, columns, 3).
+
+        The first holds three greys of each pixel: stretched over the values that occur; how far it is from those
+        around it; and the same smoothed and :data:`GAIN` times enlarged, in which strong text runs into blots and
+        faint text is seen best. The second is the colour, where there is any.
+        """
+        greys = _greys(shown)
+        return [greys] if shown.colour is None else [greys, shown.colour.clip(0, 255).astype(np.uint8)]
+
+    def _unit(self, stored: NDArray[Any]) -> float:
+        """A 255th of what a viewer shows: of the header's window, or of the bits that the values use."""
+        low, high = int(stored.min()), int(stored.max())
+        bits = max(low.bit_length(), high.bit_length()) + (low < 0)
+        values = float(1 << bits)
+        if self.layout.stored <= 8:
+            values = 256.0
+        if self._window is not None:
+            values = min(values, self._window[1])
+        return max(values, 1.0) / 255
 
     def _stored(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """The values of BitsStored; what the bits above say is not shown by a viewer."""
@@ -68,38 +100,39 @@ class Display:
             return _rgb(y, cb, cr)
         return _rgb(pixels[..., 0], pixels[..., 1], pixels[..., 2])
 
-    def _greys(self, grey: NDArray[np.float32]) -> Picture:
-        from scipy import ndimage
 
-        low, high = (float(value) for value in np.percentile(grey[::2, ::2], (0.5, 99.5)))
-        lowest, highest = float(grey.min()), float(grey.max())
-        if high - low < (highest - lowest) / 64:  # little of the frame is anything but ground
-            low, high = lowest, highest
-        stretched = _scaled(grey, low, high)
-        if self._window is None:
-            second = np.sqrt(_scaled(grey, lowest, highest) / 255) * 255
-        else:
-            centre, width = self._window
-            second = _scaled(grey, centre - width / 2, centre + width / 2)
-        mean = ndimage.uniform_filter(grey, _NEIGHBOURHOOD)
-        square = ndimage.uniform_filter(grey * grey, _NEIGHBOURHOOD)
-        deviation = np.sqrt(np.maximum(square - mean * mean, 0))
-        third = np.clip(128 + (grey - mean) / (deviation + max(high - low, 1) / 42) * 60, 0, 255)
-        return np.stack((stretched, second, third), axis=-1).astype(np.uint8)
-
-
-def _healed(grey: NDArray[np.float32], blanked: Mask) -> NDArray[np.float32]:
-    """``grey`` with the blanked pixels replaced by the mean of those around them."""
+def _greys(shown: Shown) -> Picture:
     from scipy import ndimage
 
-    if not blanked.any() or blanked.all():
-        return grey
-    left = ~blanked
-    mean = np.float32(grey[left].mean())
-    weight = ndimage.uniform_filter(left.astype(np.float32), _SURROUNDINGS)
-    total = ndimage.uniform_filter(np.where(left, grey - mean, np.float32(0)), _SURROUNDINGS)
-    healed: NDArray[np.float32] = np.where(left, grey, mean + total / np.maximum(weight, np.float32(1e-3)))
-    return healed
+    grey, unit = shown.grey, np.float32(shown.unit)
+    around = ndimage.uniform_filter(grey, _NEIGHBOURHOOD)
+    beside = np.clip(128 + (grey - around) / unit, 0, 255)
+    smooth = np.clip(128 + (ndimage.gaussian_filter(grey, _BLUR) - around) * (GAIN / unit), 0, 255)
+    return np.stack((_scaled(grey, float(grey.min()), float(grey.max())), beside, smooth), axis=-1).astype(np.uint8)
+
+
+def healed(pixels: NDArray[Any], hidden: Mask) -> NDArray[Any]:
+    """``pixels`` (rows, columns[, samples]) with the hidden ones replaced by what lies mirrored at their rim.
+
+    A smooth patch in a coarse ground would look like a line of text; a mirrored one looks like its ground.
+    """
+    from scipy import ndimage
+
+    if not hidden.any() or hidden.all():
+        return pixels
+    rows, columns = hidden.shape
+    nearest = ndimage.distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    y, x = np.nonzero(hidden)
+    rim_y, rim_x = nearest[0][hidden], nearest[1][hidden]
+    from_y, from_x = rim_y, rim_x
+    for part in (4, 2, 1):  # as far behind the rim as the pixel lies before it; less where that is hidden too
+        to_y, to_x = rim_y + (rim_y - y) // part, rim_x + (rim_x - x) // part
+        seen = (to_y >= 0) & (to_y < rows) & (to_x >= 0) & (to_x < columns)
+        seen[seen] = ~hidden[to_y[seen], to_x[seen]]
+        from_y, from_x = np.where(seen, to_y, from_y), np.where(seen, to_x, from_x)
+    filled = pixels.copy()
+    filled[hidden] = pixels[from_y, from_x]
+    return filled
 
 
 def _scaled(grey: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:

@@ -119,7 +119,9 @@ def test_a_ct_that_says_it_shows_text_is_looked_at(keys: Keys, tmp_path: Path) -
 @needs_extra
 def test_text_that_stays_sets_the_instance_aside(keys: Keys, tmp_path: Path) -> None:
     class Stubborn(Told):
-        def __call__(self, pictures: object, *, again: bool = False) -> list[tuple[int, int, int, int]]:
+        def __call__(
+            self, pictures: object, *, again: bool = False, fine: bool = False
+        ) -> list[tuple[int, int, int, int]]:
             self.looked += 1
             return [(9 * self.looked, 9, 9 * self.looked + 8, 17)]  # always more
 
