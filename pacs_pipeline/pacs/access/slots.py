@@ -48,19 +48,25 @@ class Slots:
         ``limit`` is asked again and again, and may raise to end the waiting. Raises Busy after ``wait_seconds``.
         """
         deadline = self._monotonic() + wait_seconds
-        while True:
-            most = limit()
-            slot = self.try_take(most)
-            if slot is not None:
-                return slot
-            left = deadline - self._monotonic()
-            if left <= 0:
-                raise Busy(
-                    f"{self._site}: {self._in_words(most)} in use, by {', '.join(self.holders())}; "
-                    f"none became free in {wait_seconds:.0f} s",
-                    fix="wait until those runs have ended, or let the site's access settings allow more",
-                )
-            self._sleep(min(POLL_SECONDS, left))
+        turn: shared.Lock | None = None  # who has it is next: else who gives a slot back would take it again at once
+        try:
+            while True:
+                most = limit()
+                turn = turn or shared.Lock.try_take(self._folder / "turn.lock")
+                slot = None if turn is None else self.try_take(most)
+                if slot is not None:
+                    return slot
+                left = deadline - self._monotonic()
+                if left <= 0:
+                    raise Busy(
+                        f"{self._site}: {self._in_words(most)} in use, by {', '.join(self.holders())}; "
+                        f"none became free in {wait_seconds:.0f} s",
+                        fix="wait until those runs have ended, or let the site's access settings allow more",
+                    )
+                self._sleep(min(POLL_SECONDS, left))
+        finally:
+            if turn is not None:
+                turn.release()
 
     @property
     def in_use(self) -> int:

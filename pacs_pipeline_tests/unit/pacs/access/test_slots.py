@@ -162,3 +162,24 @@ def test_the_window_decides_how_many(tmp_path: Path) -> None:
         another = subject.association(wait_seconds=1)
         with pytest.raises(Busy, match="the only association"):
             another.__enter__()
+
+
+def test_who_waits_comes_before_who_has_just_had_an_association(tmp_path: Path) -> None:
+    one, other = Slots("north", tmp_path), Slots("north", tmp_path)
+    held = one.take(lambda: 1, wait_seconds=0)
+    asked = 0
+
+    def limit() -> int:
+        """Asked before each look: at the second one the association is given back, and wanted again at once."""
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            held.release()
+            with pytest.raises(Busy):
+                one.take(lambda: 1, wait_seconds=0)
+        return 1
+
+    taken = other.take(limit, wait_seconds=5)
+    assert asked == 2
+    taken.release()
+    one.take(lambda: 1, wait_seconds=0).release()
