@@ -123,14 +123,14 @@ def census(
     project = _project(config)
     totals: Counter[str] = Counter()
     failed = 0
-    with Source.of(project, project.settings.site(site)).archive() as archive:
-        for day in _days(first, last):
-            try:
-                for manifest in take_censuses(project, site, [day], archive, missing=missing):
-                    totals.update({"days": 1, **manifest.counts})
-            except Permanent as error:  # of this day; a PACS that is away ends the command
-                failed += 1
-                terminal.complain(f"{site} {day.isoformat()}", error)
+    archive = Source.of(project, project.settings.site(site)).by_question()
+    for day in _days(first, last):
+        try:
+            for manifest in take_censuses(project, site, [day], archive, missing=missing):
+                totals.update({"days": 1, **manifest.counts})
+        except Permanent as error:  # of this day; a PACS that is away ends the command
+            failed += 1
+            terminal.complain(f"{site} {day.isoformat()}", error)
     terminal.console.print(terminal.rows_table(tuple(totals), [tuple(f"{n:,}" for n in totals.values())]))
     raise typer.Exit(1 if failed else 0)
 

@@ -54,8 +54,8 @@ def site_assets(site: SiteSettings, contracts: Sequence[str]) -> list[dg.AssetsD
         metadata=metadata.columns(storage.CENSUS),
     )
     def census(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
-        with Source.of(project, site).archive() as archive:
-            each(context, name, lambda p: take_census(project, p, archive), metadata.counts)
+        archive = Source.of(project, site).by_question()
+        each(context, name, lambda p: take_census(project, p, archive), metadata.counts)
         return dg.MaterializeResult()
 
     @asset(

@@ -78,8 +78,7 @@ def _run(
     *,
     again: bool,
 ) -> ChainResult:
-    with source.archive() as archive:
-        census = take_census(project, partition, archive)
+    census = take_census(project, partition, source.by_question())
     if not census.counts["series"] and project.manifest(partition, Stage.HARVEST) is None:
         return ChainResult(partition, books=Books(partition, 0, 0, 0, 0, 0))
     if is_awaited(project, partition):

@@ -55,11 +55,42 @@ class Source:
         return int(self.site.minimum_free_gib * GIB)
 
     @contextmanager
-    def archive(self) -> Iterator[Archive]:
+    def archive(self) -> Iterator[_Polite]:
         """The archive over one association of the site's budget. Raises Paused when the site is closed."""
         self.access.require_open()
         with self.access.association(), self.open_archive() as archive:
             yield _Polite(archive, self.access)
+
+    def by_question(self) -> Archive:
+        """The archive for a census: the association lasts for one question.
+
+        A census waits for the lock of its partition with what it was told. Should it keep an association meanwhile,
+        a harvest that has the lock and needs the association would wait for it.
+        """
+        return _ByQuestion(self)
+
+
+@dataclass(frozen=True)
+class _ByQuestion(Archive):
+    """Opens the archive for each question."""
+
+    source: Source
+
+    def check(self) -> str:
+        with self.source.archive() as archive:
+            return archive.check()
+
+    def find_studies(self, study_date: dt.date) -> tuple[StudyRef, ...]:
+        with self.source.archive() as archive:
+            return archive.find_studies(study_date)
+
+    def find_instances(self, series: SeriesRef) -> tuple[InstanceRef, ...]:
+        with self.source.archive() as archive:
+            return archive.find_instances(series)
+
+    def fingerprint(self, study_date: dt.date) -> str:
+        with self.source.archive() as archive:
+            return archive.fingerprint(study_date)
 
 
 @dataclass(frozen=True)
