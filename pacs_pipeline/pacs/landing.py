@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pacs_pipeline.errors import Paused, Quarantine
+from pacs_pipeline.pacs.durable import sync_folder
 from pacs_pipeline.pacs.encoded import read_identity
 from pacs_pipeline.pacs.uids import is_uid
 from pacs_pipeline.records import InstanceRef, LandedInstance, Reason, RetrievalFailure, SeriesRef
@@ -77,7 +78,6 @@ class Landing:
         *,
         gate: Callable[[int], None] = _always_open,
         minimum_free_bytes: int = 0,
-        executor: Executor | None = None,
     ) -> None:
         self.series = series
         self.missing = frozenset(missing)
@@ -94,7 +94,7 @@ class Landing:
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._digests: deque[_Digest] = deque()  # still to be made
-        self.executor = executor
+        self.executor: Executor | None = None  # set by who has one, for as long as it has
         self._in_hand = threading.BoundedSemaphore(_DIGESTS_IN_HAND)
         self._numbers = itertools.count()
         self._strays: list[RetrievalFailure] = []
@@ -228,7 +228,7 @@ class Landing:
             self.duplicates += 1
             return STORED
         self._kept.pop(uid).path.unlink(missing_ok=True)
-        _sync_folder(self.into)
+        sync_folder(self.into)
         self._conflicts.add(uid)
         self.refused[uid] = self._failure(uid, Reason.CONFLICT, "the PACS sent two different objects under one UID")
         return CANNOT_UNDERSTAND
@@ -331,7 +331,7 @@ class Arrival:
         """Give the file its final name, durably. Raises OSError."""
         os.rename(self.path, final)  # noqa: PTH104 - for each instance, and a Path takes longer than the call
         self._is_kept = True
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
 
     def finish(self) -> int:
         """The data set is complete: the C-STORE status to answer."""
@@ -490,12 +490,3 @@ def _sha256(content: mmap.mmap, start: int) -> hashlib._Hash:
 
 def _in_words(error: OSError) -> str:
     return error.strerror or "input/output error"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename or removal in ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

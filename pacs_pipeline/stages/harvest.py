@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,16 @@ from typing import Any
 from pacs_pipeline import storage
 from pacs_pipeline.errors import Paused, Permanent, PipelineError, Transient
 from pacs_pipeline.pacs import Access, Landing, Retriever
-from pacs_pipeline.records import InstanceRef, Manifest, Partition, RetrievalFailure, RetrievalReport, SeriesRef, Stage
+from pacs_pipeline.records import (
+    InstanceRef,
+    LandedInstance,
+    Manifest,
+    Partition,
+    RetrievalFailure,
+    RetrievalReport,
+    SeriesRef,
+    Stage,
+)
 from pacs_pipeline.stages.crew import Crew
 from pacs_pipeline.stages.landing_zone import (
     DELETED,
@@ -35,6 +45,9 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """How often one run asks again for a series when the association broke."""
+
+ANEW = "anew"
+"""The folder, inside that of a series, of what is to be compared."""
 
 OUT_OF_RESOURCES = 0xA700
 """C-STORE and C-MOVE status, PS3.4 B.2.3 and C.4.2.1.5."""
@@ -61,16 +74,14 @@ def harvest(
         census = project.require(partition, Stage.CENSUS)
         previous = project.manifest(partition, Stage.HARVEST)
         project.verify_tables(census)
-        zone = LandingZone.of(project, folder, previous, again=again)
+        zone = LandingZone.of(project, folder, previous)
         tries = Tries.read(folder, source.site.tries)
         series = list(storage.read_rows(folder / "census.parquet"))
         run = _Run(partition, source, zone, tries)
-        run.list_instances(project, series)
-        try:
-            run.fetch(progress)
-        finally:
-            zone.restore()
+        run.list_instances(project, series, again=again)
+        run.fetch(progress)
         run.settle()
+        zone.make_durable()
         rows = sorted(run.rows(), key=lambda row: (row["SOPInstanceUID"], row["status"]))
         table = project.write_table(folder / "harvest.parquet", rows, storage.HARVEST)
         manifest = project.commit(
@@ -83,7 +94,7 @@ def harvest(
             )
         )
         run.forget_withdrawn(rows)
-    log.info("%s: fetched %d instances, %d were there", partition, run.fetched, len(zone.have) - run.fetched)
+    log.info("%s: fetched %d instances, %d were there", partition, len(run.taken), len(zone.have.keys() - run.taken))
     if manifest.counts[DELETED]:
         log.warning(
             "%s: %d instances that had been harvested are not listed by the archive any more",
@@ -110,8 +121,14 @@ class _Series:
     into: Path
     listed: tuple[InstanceRef, ...] = ()
     missing: set[str] = field(default_factory=set)
+    anew: set[str] = field(default_factory=set)  # there, to be fetched and compared
     aside: bool = False  # not asked for any more
     problem: PipelineError | None = None  # why it is not complete
+
+    @property
+    def wanted(self) -> int:
+        """How many instances have to come."""
+        return len(self.missing) + len(self.anew)
 
     @property
     def excluded(self) -> bool:
@@ -130,11 +147,11 @@ class _Run:
     series: list[_Series] = field(default_factory=list)
     failures: dict[str, RetrievalFailure] = field(default_factory=dict)
     unexpected: dict[str, InstanceRef] = field(default_factory=dict)
-    fetched: int = 0
+    taken: set[str] = field(default_factory=set)  # what has come in this run
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _crew: Crew[_Series] | None = None
 
-    def list_instances(self, project: Project, census: Sequence[Mapping[str, Any]]) -> None:
+    def list_instances(self, project: Project, census: Sequence[Mapping[str, Any]], *, again: bool) -> None:
         """Ask the archive for the instances of every series, and look which of them are missing."""
         if not census:
             return
@@ -151,33 +168,50 @@ class _Run:
                     series.problem = problem
                     continue
                 if not series.excluded:
-                    series.missing = self.zone.take_stock(into, series.listed)
+                    series.missing, series.anew = self.zone.take_stock(into, series.listed, again=again)
 
     def fetch(self, progress: Progress) -> None:
         """Bring what is missing, as many series at a time as the site bears."""
-        wanted = [s for s in self.series if s.missing and not s.aside]
+        wanted = [s for s in self.series if (s.missing or s.anew) and not s.aside]
         total = sum(len(s.listed) for s in self.series if not s.excluded)
-        done = total - sum(len(s.missing) for s in wanted)
+        done = total - sum(s.wanted for s in wanted)
         progress("instances landed", done, total)
         if not wanted:
             return
         self._crew = Crew(self.source, self._fetch)
         for series in self._crew.run(wanted):
-            done += len(series.missing)
+            done += series.wanted
             progress("instances landed", done, total)
 
     def _fetch(self, retriever: Retriever, series: _Series) -> None:
-        access = self.source.access
+        """Bring what is missing of a series, then what is to be compared."""
+        self._bring(retriever, series, series.missing, series.into, self.zone.land)
+        if series.problem is None and series.anew:
+            apart = series.into / ANEW
+            _clear(apart)  # of a run that was killed: nothing there was ever recorded
+            self._bring(retriever, series, series.anew, apart, self.zone.compare)
+            _clear(apart)
+
+    def _bring(
+        self,
+        retriever: Retriever,
+        series: _Series,
+        wanted: Collection[str],
+        into: Path,
+        take: Callable[[Iterable[LandedInstance]], None],
+    ) -> None:
+        """Retrieve ``wanted`` of a series into a folder, and give what landed to ``take``."""
+        access, left = self.source.access, set(wanted)
         for _ in range(ATTEMPTS):
-            missing = series.missing - self.zone.have.keys()
-            if not missing:
+            left -= self.taken
+            if not left:
                 break
             access.require_open()
             access.rest()
             landing = Landing(
                 series.ref,
-                missing,
-                series.into,
+                left,
+                into,
                 gate=_Gate(access, lambda: self._crew is not None and self._crew.stopping),
                 minimum_free_bytes=self.source.minimum_free_bytes,
             )
@@ -188,27 +222,33 @@ class _Run:
             except Transient as problem:
                 series.problem = problem
                 continue
-            self._note(series, landing, report)
+            self._note(report, left, take)
             series.problem = next((Transient(f.message) for f in report.failures if _lost(f)), None)
+            if landing.is_full:
+                raise self._full(report)
             if series.problem is None:
                 break  # the archive has answered for every instance
-        if series.problem is None or not series.missing - self.zone.have.keys():
+        if series.problem is None or left <= self.taken:
             series.problem = None
             access.succeeded()
         else:
             access.failed()  # once for the series: it may be this one that the archive cannot send
 
-    def _note(self, series: _Series, landing: Landing, report: RetrievalReport) -> None:
+    def _note(
+        self, report: RetrievalReport, asked: Collection[str], take: Callable[[Iterable[LandedInstance]], None]
+    ) -> None:
         with self._lock:
-            self.fetched += len(report.landed)
-            self.zone.land(report.landed)
-            self.failures.update({f.SOPInstanceUID: f for f in report.failures if f.SOPInstanceUID in series.missing})
+            take(report.landed)
+            self.taken.update(landed.SOPInstanceUID for landed in report.landed)
+            self.failures.update({f.SOPInstanceUID: f for f in report.failures if f.SOPInstanceUID in asked})
             self.unexpected.update({ref.SOPInstanceUID: ref for ref in report.unexpected})
-        if landing.is_full:
-            raise Transient(
-                f"{self.partition}: the harvest stopped because the disk of the landing zone is full",
-                fix="make room on that disk; what arrived is kept, and the next run continues",
-            )
+
+    def _full(self, report: RetrievalReport) -> Transient:
+        why = next((f.message for f in report.failures if f.status == OUT_OF_RESOURCES and f.SOPInstanceUID), "")
+        return Transient(
+            f"{self.partition}: the harvest stopped because the landing zone takes no more ({why})",
+            fix="make room on its disk; what arrived is kept, and the next run continues",
+        )
 
     def settle(self) -> None:
         """Count the series that were lost or cannot be listed; raise while any of them may still come.
@@ -218,7 +258,7 @@ class _Run:
         open_ones = [s for s in self.series if s.problem and not s.aside]
         done = [s for s in self.series if not s.problem and not s.aside]
         lost = [s for s in open_ones if isinstance(s.problem, Transient)]
-        tried = lost if lost and (self.fetched or self._answers()) else []
+        tried = lost if lost and (self.taken or self._answers()) else []
         if done:
             tried = [*tried, *(s for s in open_ones if s not in lost)]
         self.tries.note([s.row for s in tried], [s.row for s in done])
@@ -337,6 +377,11 @@ class _Gate:
             self._access.observe("store", time.monotonic() - self._last, size)
         self._access.throttle()
         self._last = time.monotonic()
+
+
+def _clear(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def _lost(failure: RetrievalFailure) -> bool:

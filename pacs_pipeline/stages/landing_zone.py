@@ -24,60 +24,76 @@ UNLISTED = "unlisted"
 class LandingZone:
     """The instances of a partition by SOPInstanceUID, while a harvest goes on.
 
-    ``before`` are the rows of the last harvest. Another version of an instance takes its name only after the one
-    before it has been put aside as ``<SOPInstanceUID>.v<n>.dcm``: nothing that had landed is ever overwritten.
+    ``before`` are the rows of the last harvest. What may have changed comes into a folder of its own and is compared
+    there. Only another content takes the name, after the one before was put aside as ``<SOPInstanceUID>.v<n>.dcm``:
+    at every moment the last complete version lies there, and nothing that had landed is ever overwritten.
     """
 
     folder: Path  # of the partition
     before: Mapping[str, Mapping[str, Any]]
-    again: bool = False  # everything is to come once more, and to be compared
+    recorded_at: int = 0  # when those rows were written, in nanoseconds
     have: dict[str, LandedInstance] = field(default_factory=dict)
-    replaced: dict[str, LandedInstance] = field(default_factory=dict)  # put aside for a version that has to come
     versions: dict[str, str] = field(default_factory=dict)  # what the archive says of the version
-    restored: set[str] = field(default_factory=set)  # what should have come anew and did not
+    outdated: set[str] = field(default_factory=set)  # what should come anew and has not
+    exchanged: set[Path] = field(default_factory=set)  # what has another content now
 
     @classmethod
-    def of(cls, project: Project, folder: Path, previous: Manifest | None, *, again: bool = False) -> LandingZone:
+    def of(cls, project: Project, folder: Path, previous: Manifest | None) -> LandingZone:
         """The zone as the last harvest left it; without intact records the files themselves still tell."""
         if previous is None or not project.intact(previous):
-            return cls(folder, {}, again)
-        rows = storage.read_rows(folder / "harvest.parquet")
-        return cls(folder, {row["SOPInstanceUID"]: row for row in rows if row["status"] != UNEXPECTED}, again)
+            return cls(folder, {})
+        table = folder / "harvest.parquet"
+        rows = {row["SOPInstanceUID"]: row for row in storage.read_rows(table) if row["status"] != UNEXPECTED}
+        return cls(folder, rows, table.stat().st_mtime_ns)
 
     def series_folder(self, name: str) -> Path:
         """The folder of a series, by a name that tells nothing: paths stand in messages of the disk."""
         return storage.make_folder(self.folder / "instances" / name)
 
-    def take_stock(self, into: Path, listed: Iterable[InstanceRef]) -> set[str]:
-        """Note what of ``listed`` is there already; returns what is missing, by SOPInstanceUID."""
-        missing = set()
+    def take_stock(self, into: Path, listed: Iterable[InstanceRef], *, again: bool) -> tuple[set[str], set[str]]:
+        """Note what of ``listed`` is there already; what is missing, and what has to come anew, by SOPInstanceUID.
+
+        That is what the archive gives another version than before, with ``again`` everything.
+        """
+        missing, anew = set(), set()
         for ref in listed:
             uid = ref.SOPInstanceUID
             self.versions[uid] = ref.version
-            found = self._found(into, ref)
+            found = self._there(into, uid)
             if found is None:
                 missing.add(uid)
-            else:
-                self.have[uid] = found
-        return missing
+                continue
+            self.have[uid] = found
+            row = self.before.get(uid)
+            if again or (row is not None and row.get("version", "") != ref.version):
+                anew.add(uid)
+        self.outdated |= anew
+        return missing, anew
 
     def land(self, arrived: Iterable[LandedInstance]) -> None:
-        """Note what has arrived. What was put aside for it goes when its content is the same."""
-        for landed in arrived:
-            old = self.replaced.pop(landed.SOPInstanceUID, None)
-            if old is not None and old.sha256 == landed.sha256:
-                old.path.unlink(missing_ok=True)
-            self.have[landed.SOPInstanceUID] = landed
+        """Note what has arrived."""
+        self.have.update({landed.SOPInstanceUID: landed for landed in arrived})
 
-    def restore(self) -> None:
-        """Give back its name to what was put aside and had no successor."""
-        for uid, old in self.replaced.items():
-            path = old.path.with_name(f"{uid}.dcm")
-            if not path.exists():
-                old.path.rename(path)
-            self.have[uid] = replace(old, path=path)
-            self.restored.add(uid)
-        self.replaced.clear()
+    def compare(self, arrived: Iterable[LandedInstance]) -> None:
+        """Exchange what has another content than the file of its name; remove what has not."""
+        for landed in arrived:
+            uid = landed.SOPInstanceUID
+            path = self.have[uid].path
+            old = _whole(path)
+            if old is not None and old.sha256 == landed.sha256:
+                landed.path.unlink()
+                self.have[uid] = old
+            else:
+                path.rename(_aside(path, uid))
+                landed.path.rename(path)
+                self.have[uid] = replace(landed, path=path)
+                self.exchanged.add(path)
+            self.outdated.discard(uid)
+
+    def make_durable(self) -> None:
+        """Make the exchanges survive a power cut; what was landed is durable already."""
+        if self.exchanged:
+            storage.make_durable(self.exchanged)
 
     def not_listed(self, listed: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """The rows of what had landed once and is not ``listed`` by the archive, in order of UID."""
@@ -86,46 +102,32 @@ class LandingZone:
                 there = bool(row["path"]) and (self.folder / row["path"]).is_file()
                 yield uid, dict(row) if there else {**row, "path": "", "size": 0}
 
-    def _found(self, into: Path, ref: InstanceRef) -> LandedInstance | None:
-        landed = self._there(into, ref.SOPInstanceUID)
-        if landed is None:
-            return None
-        row = self.before.get(ref.SOPInstanceUID)
-        if self.again or (row is not None and row.get("version", "") != ref.version):
-            self._put_aside(landed)
-            return None
-        return landed
-
     def _there(self, into: Path, uid: str) -> LandedInstance | None:
+        """What lies there: as it was recorded, or, when the file is younger than the record, as it tells itself."""
         row = self.before.get(uid)
         if row is not None and row["path"]:
             landed = _recorded(self.folder, row)
-            if landed.path.is_file() and landed.path.stat().st_size == landed.size:
+            try:
+                status = landed.path.stat()
+            except FileNotFoundError:
+                status = None
+            if status is not None and status.st_size == landed.size and status.st_ctime_ns <= self.recorded_at:
                 return landed
         path = into / f"{uid}.dcm"
         if not path.exists():
             return None
-        try:
-            return describe(path)  # landed by a run that was killed before it wrote its table
-        except Quarantine:
+        found = _whole(path)
+        if found is None:
             path.unlink()
-            return None
-
-    def _put_aside(self, landed: LandedInstance) -> None:
-        uid = landed.SOPInstanceUID
-        number = 1
-        while (aside := landed.path.with_name(f"{uid}.v{number}.dcm")).exists():
-            number += 1
-        landed.path.rename(aside)
-        self.replaced[uid] = replace(landed, path=aside)
+        return found
 
     def row(self, landed: LandedInstance) -> dict[str, Any]:
         """The row of an instance that lies in the zone; what did not come anew keeps the version that it has."""
         uid = landed.SOPInstanceUID
-        old = self.before.get(uid)
-        kept = uid in self.restored
-        detail = "another version did not come" if kept else ""
-        version = old.get("version", "") if kept and old is not None else self.versions.get(uid, "")
+        version, detail = self.versions.get(uid, ""), ""
+        if uid in self.outdated:
+            row = self.before.get(uid, {})
+            version, detail = row.get("version", ""), "another version did not come"
         ref = InstanceRef(landed.StudyInstanceUID, landed.SeriesInstanceUID, landed.SOPInstanceUID, landed.SOPClassUID)
         return row_of(ref, LANDED, detail) | {
             "TransferSyntaxUID": landed.TransferSyntaxUID,
@@ -134,6 +136,21 @@ class LandingZone:
             "sha256": landed.sha256,
             "version": version,
         }
+
+
+def _whole(path: Path) -> LandedInstance | None:
+    """What a file holds, read from itself; None when it is not whole."""
+    try:
+        return describe(path)
+    except Quarantine:
+        return None
+
+
+def _aside(path: Path, uid: str) -> Path:
+    number = 1
+    while (aside := path.with_name(f"{uid}.v{number}.dcm")).exists():
+        number += 1
+    return aside
 
 
 def row_of(ref: InstanceRef, status: str, detail: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pacs_pipeline.pacs import (
 )
 from pacs_pipeline.records import InstanceRef, SeriesRef, StudyRef
 from pacs_pipeline.settings import SiteSettings
+from pacs_pipeline.stages.access import access_to
 from pacs_pipeline.stages.file_archives import FILE_PROTOCOLS, file_archive
 from pacs_pipeline.stages.project import Project
 
@@ -41,8 +42,7 @@ class Source:
     @classmethod
     def of(cls, project: Project, site: SiteSettings) -> Source:
         """The source that the site's protocol asks for; nothing is opened."""
-        access = Access.of(site, project.zones.state.root / f"site={site.name}")
-        return cls(site, access, lambda: _archive(project, site), lambda: _retriever(project, site))
+        return cls(site, access_to(project, site), lambda: _archive(project, site), lambda: _retriever(project, site))
 
     @property
     def most(self) -> int:

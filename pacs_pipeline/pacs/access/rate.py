@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 from pacs_pipeline.pacs.access import shared
+from pacs_pipeline.pacs.durable import make_folder
 
 _MOST_CALLERS = 64  # that can be waiting at once, one per association
 _NEXT = struct.Struct("<d")
@@ -54,6 +55,6 @@ class Rate:
 
     def _open(self) -> int:
         if self._descriptor is None:
-            shared.make_folder(self._file.parent)
+            make_folder(self._file.parent)
             self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, shared.FILE_MODE)
         return self._descriptor

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from pacs_pipeline.errors import Busy, Permanent, PipelineError, Transient
+from pacs_pipeline.pacs.durable import make_folder, sync_folder
 
 FILE_MODE = 0o600
-FOLDER_MODE = 0o700
 PATIENCE_SECONDS = 10.0
 """How long a lock that is only held to read and write a small file is waited for."""
 
@@ -79,22 +79,6 @@ def remove(path: Path) -> bool:
     except OSError as error:
         raise disk_error(error, path) from error
     return True
-
-
-def make_folder(folder: Path) -> None:
-    """Create ``folder`` and its missing parents, open to their owner only."""
-    missing = [folder, *folder.parents]
-    for path in reversed([path for path in missing if not path.exists()]):
-        path.mkdir(mode=FOLDER_MODE, exist_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a name in ``folder`` survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Lock:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from pacs_pipeline.errors import Busy, PipelineError, Quarantine
+from pacs_pipeline.pacs.durable import make_folder, sync_folder
 from pacs_pipeline.pacs.files.header import Header, read_header
 from pacs_pipeline.pacs.files.source import Entry
 from pacs_pipeline.pacs.files.tree import FolderFiles, entry_of
@@ -96,7 +97,7 @@ class Inbox:
         self._owned: int | None = None
 
     def __enter__(self) -> Self:
-        _make_folder(self.into / _INCOMING)
+        make_folder(self.into / _INCOMING)
         self._owned = os.open(self.into / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,7 +151,7 @@ class Inbox:
         """Give a complete file its place and mark its date; called with the lock held."""
         date = self._date_of(header)
         study, series = self._hash_of(header.StudyInstanceUID), self._hash_of(header.SeriesInstanceUID)
-        folder = _make_folder(self.into / date.isoformat() / study / series)
+        folder = make_folder(self.into / date.isoformat() / study / series)
         number = 1
         while (final := folder / _name(header.SOPInstanceUID, number)).exists():
             if _same_instance(final, arrival.path, header):
@@ -273,29 +274,11 @@ def _recorded(record: Path) -> dt.date | None:
 
 
 def _record(record: Path, date: dt.date, temporary: Path) -> None:
-    _make_folder(record.parent)
+    make_folder(record.parent)
     temporary.touch(0o600, exist_ok=False)
     with temporary.open("w", encoding="ascii") as file:
         file.write(date.isoformat())
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(record)
-    _sync_folder(record.parent)
-
-
-def _make_folder(folder: Path) -> Path:
-    """Create a folder and its missing parents, owner-only, so that they survive a power cut."""
-    missing = list(itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
-    for path in reversed(missing):
-        path.mkdir(mode=0o700, exist_ok=True)
-        _sync_folder(path.parent)
-    return folder
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name in ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(record.parent)

@@ -221,7 +221,8 @@ def digests_of(landing: Landing) -> list[str]:
 def test_a_digest_may_be_made_after_the_answer(tmp_path: Path, catches_up: bool) -> None:
     wanted = samples(9)
     executor = Reluctant()
-    landing = Landing(SERIES, {sample.uid for sample in wanted}, tmp_path, executor=executor)
+    landing = Landing(SERIES, {sample.uid for sample in wanted}, tmp_path)
+    landing.executor = executor
     for sample in wanted:
         assert landing.receive(sample.delivery(), sample.data) == STORED
         if catches_up:
@@ -236,7 +237,8 @@ def test_a_digest_may_be_made_after_the_answer(tmp_path: Path, catches_up: bool)
 def test_a_digest_is_made_when_the_executor_has_been_shut_down(tmp_path: Path) -> None:
     (sample,) = samples(1)
     with ThreadPoolExecutor(1) as executor:
-        landing = Landing(SERIES, {sample.uid}, tmp_path, executor=executor)
+        landing = Landing(SERIES, {sample.uid}, tmp_path)
+        landing.executor = executor
     assert landing.receive(sample.delivery(), sample.data) == STORED
     landing.catch_up()
     assert digests_of(landing) == [hashlib.sha256(sample.data).hexdigest()]

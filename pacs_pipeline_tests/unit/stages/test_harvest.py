@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -218,6 +219,48 @@ def test_asked_for_again_what_differs_is_a_new_version(site: Site) -> None:
     assert aside.read_bytes().endswith(two.data)
 
 
+def test_a_comparison_that_is_killed_leaves_every_instance_in_its_place(site: Site) -> None:
+    site.archive.content = samples(4, ONE)
+    before = site.night()
+
+    def die(uid: str) -> None:
+        if uid.endswith(".3"):
+            raise KeyboardInterrupt
+
+    site.archive.before_sending = die
+    with pytest.raises(KeyboardInterrupt):
+        harvest(site.project, DAY, site.source, again=True)
+    for sample in site.archive.content:
+        assert site.landed_bytes(sample.uid).endswith(sample.data)
+    site.archive.before_sending = lambda _uid: None
+    assert site.night().digest == before.digest
+    assert harvest(site.project, DAY, site.source, again=True).digest == before.digest
+    assert not list(site.folder.glob("instances/*/*.v*.dcm"))
+
+
+def test_a_run_killed_after_an_exchange_leaves_no_record_of_the_old_content(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sample,) = samples(1, ONE)
+    site.archive.content = [sample]
+    site.night()
+    other = replace(sample, data=encode(sample, pixels=bytes(reversed(range(256))) * 8))
+    assert len(other.data) == len(sample.data)  # the size alone does not tell
+    site.archive.content = [other]
+
+    def killed(*_: object) -> Manifest:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Project, "write_table", killed)
+        with pytest.raises(KeyboardInterrupt):
+            harvest(site.project, DAY, site.source, again=True)
+    site.night()
+    row = site.rows()[sample.uid]
+    assert site.landed_bytes(sample.uid).endswith(other.data)
+    assert row["sha256"] == hashlib.sha256(other.data).hexdigest()
+
+
 def test_what_a_killed_run_left_is_not_fetched_again(site: Site) -> None:
     site.archive.content = samples(5, ONE)
 
@@ -326,7 +369,7 @@ def test_an_archive_that_lists_nothing_usable_is_never_set_aside(site_with: Call
 def test_a_full_disk_stops_the_site_before_it_is_full(site_with: Callable[..., Site]) -> None:
     site = site_with(minimum_free_gib=float(1 << 30))
     site.archive.content = samples(2, ONE)
-    with pytest.raises(Transient, match="disk of the landing zone is full"):
+    with pytest.raises(Transient, match="landing zone takes no more"):
         site.night()
     assert not list(site.folder.glob("instances/*/*"))
 
