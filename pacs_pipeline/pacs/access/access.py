@@ -17,7 +17,7 @@ from pacs_pipeline.pacs.access import shared
 from pacs_pipeline.pacs.access.baseline import Baseline, Usual
 from pacs_pipeline.pacs.access.calendar import Calendar, Opening
 from pacs_pipeline.pacs.access.circuit import Circuit, CircuitState
-from pacs_pipeline.pacs.access.kill_switch import KillSwitch, Stop
+from pacs_pipeline.pacs.access.kill_switch import KillSwitch
 from pacs_pipeline.pacs.access.pace import Pace
 from pacs_pipeline.pacs.access.rate import Rate
 from pacs_pipeline.pacs.access.slots import Slots
@@ -263,11 +263,6 @@ class Access:
         """Lift the stop and end the pause of the circuit breaker; whether there was a stop, and a pause."""
         now = self._now()
         return self._kill_switch.start(by=by, at=now), self._circuit.close(now)
-
-    @property
-    def stop_in_force(self) -> Stop | None:
-        """Who stopped the site and why, or None."""
-        return self._kill_switch.stopped
 
     def opening(self, now: dt.datetime | None = None) -> Opening | None:
         """What the calendar allows, None when it is closed."""

@@ -11,7 +11,6 @@ UNAUTHORIZED = 401
 FORBIDDEN = 403
 UNKNOWN = frozenset({404, 410})
 BUSY = frozenset({408, 425, 429, 503})
-AWAY = frozenset({*BUSY, 500, 502, 504})
 NOT_LIKE_THIS = frozenset({400, 405, 406, 415, 501})
 
 

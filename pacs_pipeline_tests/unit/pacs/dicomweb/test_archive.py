@@ -13,6 +13,7 @@ import pytest
 from pacs_pipeline.errors import Permanent, PipelineError, Transient
 from pacs_pipeline.pacs.dicomweb import DicomwebArchive
 from pacs_pipeline.pacs.dicomweb import archive as module
+from pacs_pipeline.settings import SiteSettings
 from pacs_pipeline_tests.unit.pacs.dicomweb.services import (
     JSON,
     Archive,
@@ -44,6 +45,40 @@ def answering(level: str, reply: Callable[[Request], Reply | None]) -> Callable[
 def paged(answers: list[Any], request: Request, **options: Any) -> Reply:
     offset, limit = int(request.query["offset"]), int(request.query["limit"])
     return json_reply(answers[offset : offset + limit], **options)
+
+
+def filtered(server: Server, **filters: Any) -> SiteSettings:
+    return SiteSettings.model_validate(
+        {
+            "name": "north",
+            "timezone": "UTC",
+            "start_date": "2024-01-01",
+            "protocol": "dicomweb",
+            "dicomweb": {"url": server.url},
+            "census": {"filters": filters},
+        }
+    )
+
+
+def test_what_a_filter_needs_is_asked_for_and_nothing_else() -> None:
+    told = study_answer(STUDY, 4, StudyDescription="Schädel nativ", PatientBirthDate="19800310", InstitutionName="Ost")
+
+    def reply(request: Request) -> Reply | None:
+        asked.append(request.target)
+        return paged([told], request)
+
+    asked: list[str] = []
+    with serving(answering("studies", reply)) as server:
+        for filters, keyword in (({}, ""), ({"exclude_descriptions": ["schädel"]}, "StudyDescription")):
+            with DicomwebArchive(filtered(server, **filters)) as archive:
+                (study,) = archive.find_studies(DATE)
+            assert ("StudyDescription" in asked[-1]) is bool(keyword)
+            assert "InstitutionName" not in asked[-1]
+            assert "PatientBirthDate" not in asked[-1]
+        assert study.traits.StudyDescription == "Schädel nativ"
+        assert study.traits.InstitutionName is None  # what nobody asked for is dropped
+        with DicomwebArchive(filtered(server, minimum_age_years=18)) as archive:
+            assert archive.find_studies(DATE)[0].traits.age_years == 43
 
 
 def test_studies_with_their_series() -> None:
